@@ -1,0 +1,56 @@
+# `make demo` and `make test` need Python >= 3.10, make and a package registry; the rest they make themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help venv demo test test-slow test-gpu lint format bench results constraints clean
+
+help:
+	@echo "make demo        the toy tasks and digits, start to finish, no download   (3 minutes)"
+	@echo "make test        the fast tests                                          (2 minutes)"
+	@echo "make test-slow   the tests that train for longer"
+	@echo "make lint        ruff, check and format"
+	@echo "make bench       speed against the bare loop and the course-style loop"
+	@echo "make results     rewrite the README's table from runs/"
+	@echo "make constraints resolve the pinned versions again"
+
+venv: $(READY)
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "firstlight needs Python >= 3.10; name one with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python -m scripts.demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.mnist_epoch
+
+results: $(READY)
+	$(BIN)/firstlight report --readme README.md
+
+constraints: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras --no-annotate --no-emit-index-url \
+		--custom-compile-command "make constraints" --output-file constraints.txt setup.cfg
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

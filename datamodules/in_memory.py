@@ -22,9 +22,7 @@ class InMemoryDataset(Dataset):
 
     def __init__(self, samples: Tensor, targets: Tensor):
         if len(samples) != len(targets):
-            raise ValueError(
-                f"samples and targets must have one length, got {len(samples)} and {len(targets)}"
-            )
+            raise ValueError(f"samples and targets must have one length, got {len(samples)} and {len(targets)}")
         self.samples = samples
         self.targets = targets
 

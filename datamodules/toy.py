@@ -91,9 +91,7 @@ class BlobsDataModule(ToyDataModule):
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """Three blobs whose centres the seed draws in a square of side 20."""
-        return make_blobs(
-            self.num_samples, centers=self.num_classes, cluster_std=self.noise, random_state=self.seed
-        )
+        return make_blobs(self.num_samples, centers=self.num_classes, cluster_std=self.noise, random_state=self.seed)
 
 
 class XORDataModule(InMemoryDataModule):

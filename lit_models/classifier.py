@@ -57,9 +57,7 @@ class LitClassifier(L.LightningModule):
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.save_hyperparameters(logger=False)
         for name in ("optimizer", "lr_scheduler"):
-            if callable(
-                self.hparams.get(name)
-            ):  # built in Python: not a plain value, so no part of a checkpoint
+            if callable(self.hparams.get(name)):  # built in Python: not a plain value, so no part of a checkpoint
                 del self.hparams[name]
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
@@ -73,9 +71,7 @@ class LitClassifier(L.LightningModule):
         """(B, *sample_shape) -> logits (B, num_classes)."""
         return self.net(x)
 
-    def _step(
-        self, batch: tuple[Tensor, Tensor], metrics: LossAndAccuracy, label_smoothing: float = 0.0
-    ) -> Tensor:
+    def _step(self, batch: tuple[Tensor, Tensor], metrics: LossAndAccuracy, label_smoothing: float = 0.0) -> Tensor:
         samples, targets = batch
         logits = self(samples)
         loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)

@@ -121,9 +121,7 @@ class LitMLP(LitClassifier):
         lr_interval: Literal["epoch", "step"] = "epoch",
         label_smoothing: float = 0.0,
     ):
-        super().__init__(
-            sample_shape, num_classes, mean, std, optimizer, lr_scheduler, lr_interval, label_smoothing
-        )
+        super().__init__(sample_shape, num_classes, mean, std, optimizer, lr_scheduler, lr_interval, label_smoothing)
         self.net = MLP(
             sample_shape, num_classes, mean, std, hidden, activation, dropout, batch_norm, init, sigmoid_head
         )

@@ -1,8 +1,19 @@
 """Callbacks: each observes one thing and changes nothing about training."""
 
+from callbacks.confusion_matrix import ConfusionMatrix
 from callbacks.decision_boundary import DecisionBoundary
+from callbacks.feature_maps import FirstLayer
 from callbacks.layer_table import LayerTable
+from callbacks.mistakes import ConfidentMistakes
 from callbacks.prediction_table import PredictionTable
 from callbacks.run_record import RunRecord
 
-__all__ = ["DecisionBoundary", "LayerTable", "PredictionTable", "RunRecord"]
+__all__ = [
+    "ConfidentMistakes",
+    "ConfusionMatrix",
+    "DecisionBoundary",
+    "FirstLayer",
+    "LayerTable",
+    "PredictionTable",
+    "RunRecord",
+]

@@ -106,12 +106,13 @@ class HaarStem(nn.Module):
         cosine = torch.cos(math.pi * (k + 0.5) * k[:, None] / in_channels)
         cosine = cosine / cosine.norm(dim=1, keepdim=True)
         filters = torch.einsum("ap,bq,kc->abkcpq", haar, haar, cosine).reshape(-1, in_channels, 2, 2)
-        self.register_buffer("filters", filters)
+        self.convolution = nn.Conv2d(in_channels, len(filters), 2, bias=False)
+        self.convolution.weight = nn.Parameter(filters, requires_grad=False)
         self.norm = nn.BatchNorm2d(len(filters), eps=eps, momentum=momentum, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 8 C, H - 1, W - 1)."""
-        coefficients = self.norm(nn.functional.conv2d(x, self.filters))
+        coefficients = self.norm(self.convolution(x))
         return torch.cat([coefficients, -coefficients], dim=1)
 
 

@@ -35,17 +35,13 @@ class UnreadableImageError(Exception):
     """A file that is no image, is damaged, or has too many pixels; the message says which."""
 
 
-def read_image(path: Path, size: int, mode: Literal["RGB", "L"] = "RGB", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode an image, upright by its EXIF tag, on white where transparent; resize its shorter side, crop the centre.
+def decode(path: Path, mode: Literal["RGB", "L"] = "RGB", max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image file: upright by its EXIF tag, on white where transparent, in 8 bits a channel.
 
     Args:
         path: a file in any format that Pillow reads.
-        size: side of the square that is returned, in pixels.
         mode: ``RGB`` or ``L`` (grey).
         max_pixels: a file that promises more is refused before it is decoded.
-
-    Returns:
-        Pixels (C, size, size) uint8.
 
     Raises:
         UnreadableImageError: the file is no image, is damaged, or is larger than ``max_pixels``.
@@ -58,13 +54,28 @@ def read_image(path: Path, size: int, mode: Literal["RGB", "L"] = "RGB", max_pix
                     raise UnreadableImageError(
                         f"{path} has {image.width} x {image.height} pixels, more than max_pixels = {max_pixels}"
                     )
-                upright = ImageOps.exif_transpose(flatten_onto_white(image)).convert(mode)
+                return flatten_onto_white(ImageOps.exif_transpose(image)).convert(mode)
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{path} has too many pixels: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UnreadableImageError(f"{path} is no image that can be read: {_reason(error)}") from error
-    square = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC) if upright.size != (size, size) else upright
-    return np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1)
+
+
+def read_image(path: Path, size: int, mode: Literal["RGB", "L"] = "RGB", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode an image, resize its shorter side to ``size`` pixels, and crop the centre; errors as in :func:`decode`.
+
+    Returns:
+        Pixels (C, size, size) uint8.
+    """
+    image = decode(path, mode, max_pixels)
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    return to_array(image)
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """Pixels (C, H, W) uint8."""
+    return np.asarray(image).reshape(image.height, image.width, -1).transpose(2, 0, 1)
 
 
 def _reason(error: Exception) -> str:

@@ -40,7 +40,7 @@ def load_run(run: str) -> Trained:
         hparams = checkpoint["hyper_parameters"]
         module, _, name = hparams["_class_path"].rpartition(".")
         model_class = getattr(importlib.import_module(module), name)
-    except (RuntimeError, KeyError, EOFError, UnpicklingError) as error:
+    except (RuntimeError, EOFError, LookupError, UnpicklingError) as error:
         raise UsageError(f"{path} is no checkpoint of firstlight's: {error}") from error
     model = model_class.load_from_checkpoint(path, weights_only=True, map_location="cpu").eval()
     names = [part["class_names"] for part in checkpoint.values() if isinstance(part, dict) and "class_names" in part]

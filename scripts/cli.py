@@ -173,6 +173,9 @@ class FirstlightCLI(LightningCLI):
             if not self.options["run"]:
                 shutil.rmtree(self.run_dir, ignore_errors=True)
             raise
+        except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into the latter
+            print(f"\ninterrupted; to continue: firstlight fit --run {self.run_dir}", file=sys.stderr)
+            raise
         if self.trainer.fast_dev_run:
             return
         best = self.trainer.checkpoint_callback.best_model_path

@@ -98,6 +98,17 @@ def test_every_epoch_leaves_a_checkpoint_also_when_it_is_not_the_best(fit_moons,
     assert epochs[0] < epochs[1] == 4
 
 
+def test_ctrl_c_says_how_to_continue(fit_moons, monkeypatch, capfd):
+    def interrupt(self, batch, batch_idx):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LitClassifier, "training_step", interrupt)
+    with pytest.raises(SystemExit) as exit_:
+        fit_moons("--new_run", "cut")
+    assert exit_.value.code == 1
+    assert "to continue: firstlight fit --run cut" in capfd.readouterr().err
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_whole(fit_moons, firstlight, monkeypatch):
     undisturbed = fit_moons("--new_run", "undisturbed")
     save, calls = torch.save, []

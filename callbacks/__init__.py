@@ -1,0 +1,8 @@
+"""Callbacks: each observes one thing and changes nothing about training."""
+
+from callbacks.decision_boundary import DecisionBoundary
+from callbacks.layer_table import LayerTable
+from callbacks.prediction_table import PredictionTable
+from callbacks.run_record import RunRecord
+
+__all__ = ["DecisionBoundary", "LayerTable", "PredictionTable", "RunRecord"]

@@ -1,0 +1,197 @@
+"""What a run leaves behind besides its weights: history.csv, the learning curves and, last, result.json."""
+
+import contextlib
+import csv
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from callbacks.figures import PALETTE, publish
+
+PACKAGES = ("firstlight", "torch", "torchvision", "lightning", "torchmetrics", "scikit-learn", "numpy")
+
+
+class RunRecord(Callback):
+    """Appends one row an epoch to ``history.csv``, draws ``figures/curves.png``, writes ``result.json``.
+
+    Args:
+        monitor: the metric that chooses the best epoch.
+        mode: ``max`` or ``min``.
+    """
+
+    def __init__(self, monitor: str, mode: str):
+        self.monitor = monitor
+        self.mode = mode
+        self.rows: list[dict[str, str]] = []
+        self.seconds_before = 0.0
+        self._stop = False
+
+    def state_dict(self) -> dict[str, bool]:
+        """Whether the epoch just saved was the last one, by early stopping."""
+        return {"stop": self._stop}
+
+    def load_state_dict(self, state_dict: dict[str, bool]) -> None:
+        """Take over what a checkpoint says."""
+        self._stop = state_dict["stop"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the rows of the epochs that the checkpoint has seen; a run that had stopped stays stopped."""
+        trainer.should_stop = trainer.should_stop or self._stop
+        self.started = time.perf_counter()
+        self.path = Path(trainer.default_root_dir, "history.csv")
+        if trainer.is_global_zero:
+            self._keep_rows_before(trainer.current_epoch)
+
+    def _keep_rows_before(self, epoch: int) -> None:
+        self.rows = [row for row in read_history(self.path) if int(row["epoch"]) < epoch]
+        self.path.unlink(missing_ok=True)
+        for row in self.rows:
+            self._append(row)
+        self.seconds_before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember whether this is the last epoch, for the checkpoint that follows."""
+        self._stop = trainer.should_stop
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Append the epoch's row."""
+        if not trainer.is_global_zero:
+            return
+        row = {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "seconds": round(self.train_seconds, 3),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        row |= {name: value.item() for name, value in sorted(trainer.callback_metrics.items()) if "/" in name}
+        self.rows.append({name: str(value) for name, value in row.items()})
+        self._append(self.rows[-1])
+
+    def _append(self, row: dict[str, str]) -> None:
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]), extrasaction="ignore")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    @property
+    def train_seconds(self) -> float:
+        """Wall-clock seconds of training and validation, over all sittings."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the curves."""
+        if trainer.is_global_zero and self.rows:
+            self.total_seconds = self.train_seconds
+            publish(trainer, "curves", draw_curves(self.rows, int(self.best_row["epoch"])))
+
+    @property
+    def best_row(self) -> dict[str, str]:
+        """The row of the epoch whose checkpoint was kept; on a tie the first, as the checkpoint does."""
+        worst = -math.inf if self.mode == "max" else math.inf
+
+        def score(row: dict[str, str]) -> float:
+            value = float(row.get(self.monitor) or "nan")
+            return worst if math.isnan(value) else value
+
+        return (max if self.mode == "max" else min)(self.rows, key=score)
+
+    def write_result(self, trainer: L.Trainer, pl_module: L.LightningModule, facts: dict[str, Any]) -> dict[str, Any]:
+        """Write ``result.json`` after the test, by atomic rename: its presence means that the run is complete."""
+        best = {name: float(value) for name, value in self.best_row.items() if name.startswith(("train/", "val/"))}
+        test = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        result = facts | {
+            "metrics": best | test,
+            "best_epoch": int(self.best_row["epoch"]),
+            "epochs": len(self.rows),
+            "steps": int(self.rows[-1]["step"]),
+            "train_seconds": round(self.total_seconds, 3),
+            "num_parameters": sum(p.numel() for p in pl_module.parameters()),
+            "precision": str(trainer.precision),
+            "device": describe_device(pl_module.device),
+            "num_processes": trainer.world_size,
+            "num_threads": torch.get_num_threads(),
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        write_json(Path(trainer.default_root_dir, "result.json"), result)
+        return result
+
+
+def read_history(path: Path) -> list[dict[str, str]]:
+    """Rows of a ``history.csv``; a last line torn by a kill is left out."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if None not in row.values()]
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that is either whole or not there."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def draw_curves(rows: list[dict[str, str]], best_epoch: int) -> Figure:
+    """Loss and accuracy against the epoch, training and validation, with the epoch that was kept."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, metric, label in zip(figure.subplots(1, 2), ("loss", "acc"), ("cross-entropy", "accuracy"), strict=True):
+        for split, colour in zip(("train", "val"), PALETTE, strict=False):
+            points = [(int(row["epoch"]) + 1, float(row[f"{split}/{metric}"])) for row in rows]
+            marker = "o" if len(points) < 30 else None
+            name = {"train": "training", "val": "validation"}[split]
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, ms=3.5, label=name)
+        axes.axvline(best_epoch + 1, color="0.4", ls=":", label=f"kept: epoch {best_epoch + 1}")
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+    figure.axes[0].legend(frameon=False)
+    return figure
+
+
+def describe_device(device: torch.device) -> str:
+    """The processor's or accelerator's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line for line in lines if line.startswith("model name")).split(":")[1].strip()
+    return f"{os.cpu_count()} CPU cores, {name}"
+
+
+def package_versions() -> dict[str, str]:
+    """Python's version and those of the packages that decide a result."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
+
+
+def git_commit() -> str | None:
+    """The project's commit, with ``+`` when files differ from it; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if status else "")

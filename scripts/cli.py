@@ -1,0 +1,304 @@
+"""``firstlight fit|validate|test|predict``: LightningCLI in subclass mode, in one run directory."""
+
+import logging
+import sys
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import yaml
+from jsonargparse import ArgumentError
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import callbacks
+import configs
+import datamodules  # noqa: F401  (its classes are found by name)
+import lit_models
+from callbacks.run_record import RunRecord, write_json
+from datamodules import DataError, InMemoryDataModule
+from scripts.main import fail
+from studies.identity import config_hash, differences, identity
+
+CONFIGS = Path(configs.__path__[0])
+RUN_OPTIONS = ("run", "new_run", "weights")
+
+
+class UsageError(Exception):
+    """The user's words are wrong; the message says which and what to do."""
+
+
+class FirstlightCLI(LightningCLI):
+    """LightningCLI that owns the run directory: finds it, fills it, and resumes in it."""
+
+    def __init__(self, args: list[str]):
+        defaults = {"default_config_files": [str(CONFIGS / "trainer.yaml")], "exit_on_error": False}
+        super().__init__(
+            lit_models.LitClassifier,
+            InMemoryDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=42,
+            auto_configure_optimizers=False,
+            parser_kwargs={
+                "prog": "firstlight",
+                "exit_on_error": False,
+                **{name: dict(defaults) for name in self.subcommands()},
+            },
+            args=args,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Trainer's own arguments are left out: ``--run`` and ``--weights`` say it without its pitfalls."""
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "ckpt_path", "weights_only"},
+            "validate": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "verbose"},
+            "test": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "verbose"},
+            "predict": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "return_predictions"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The run's options, the checkpoint's, and what the model learns from the data."""
+        parser.add_argument("--run", type=str | None, help="Directory of an existing run: continue or measure it.")
+        parser.add_argument("--new_run", type=str | None, help="Directory of the new run, instead of a dated one.")
+        parser.add_argument("--experiment", type=str | None, help="Folder under runs/; default: the config's name.")
+        parser.add_argument("--weights", type=str | None, help="Checkpoint whose weights to start from or measure.")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.save_on_train_epoch_end": True,
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+        for name in ("sample_shape", "num_classes", "mean", "std"):
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """Parse, with the config of an existing run first."""
+        run = _option(args, "--run")
+        saved = _saved_config(run) if run else []
+        self.config = parser.parse_args([args[0], *saved, *args[1:]])
+
+    def before_instantiate_classes(self) -> None:
+        """Find the run directory, and refuse to continue a run with another config."""
+        config = self.config[self.config.subcommand]
+        self.options = {name: config.pop(name) for name in RUN_OPTIONS}
+        self.config_files = [str(path) for path in config.get("config") or []]
+        config.experiment = config.experiment or _experiment_name(self.config_files, config)
+        if self.options["run"]:
+            self.run_dir = Path(self.options["run"])
+            self.save_config_callback = None
+            self._refuse_another_config()
+        else:
+            self.run_dir = _new_run_dir(self.options["new_run"], config.experiment, config.seed_everything)
+        config.checkpoint.dirpath = str(self.run_dir / "checkpoints")
+
+    def _refuse_another_config(self) -> None:
+        saved = yaml.safe_load((self.run_dir / "config.yaml").read_text())
+        new = self.plain_config()
+        changed = differences(identity(saved), identity(new)) if self.config.subcommand == "fit" else []
+        if self.config.subcommand == "fit" and saved["seed_everything"] != new["seed_everything"]:
+            changed.append("seed_everything")
+        if changed:
+            raise UsageError(
+                f"{self.run_dir} was started with another {', '.join(changed)}: continue it without that option, or "
+                "start a new run"
+            )
+
+    def plain_config(self) -> dict[str, Any]:
+        """The resolved config as plain values."""
+        parser = self._parser(self.config.subcommand)
+        return yaml.safe_load(parser.dump(self.config[self.config.subcommand], skip_none=False, skip_check=True))
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """The Trainer that writes into the run directory, with a progress bar on a terminal only."""
+        config = self.config_init[self.subcommand]
+        self.record = RunRecord(config.checkpoint.monitor, config.checkpoint.mode)
+        extra = [self.record, callbacks.PredictionTable()] if self.subcommand == "predict" else [self.record]
+        show_progress = sys.stdout.isatty() and config.trainer.enable_progress_bar is not False
+        if show_progress:
+            extra.append(RichProgressBar())
+        self.trainer_defaults["callbacks"] = extra
+        logs = self.subcommand == "fit" and config.trainer.logger in (None, True)
+        logger = TensorBoardLogger(self.run_dir, name="", version="", default_hp_metric=False) if logs else False
+        if config.trainer.logger not in (None, True):
+            logger = config.trainer.logger
+        return super().instantiate_trainer(
+            default_root_dir=str(self.run_dir), enable_progress_bar=show_progress, logger=logger
+        )
+
+    def after_instantiate_classes(self) -> None:
+        """Load ``--weights``."""
+        if self.options["weights"]:
+            _load_weights(self.model, Path(self.options["weights"]))
+
+    def fit(self, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
+        """Train, test the best checkpoint, and record the result."""
+        last = self.run_dir / "checkpoints" / "last.ckpt"
+        resume = str(last) if self.options["run"] and last.exists() else None
+        self.trainer.fit(model, datamodule, ckpt_path=resume, weights_only=True)
+        if self.trainer.fast_dev_run:
+            return
+        best = self.trainer.checkpoint_callback.best_model_path
+        self.trainer.test(model, datamodule, ckpt_path=best or None, weights_only=True, verbose=False)
+        if self.trainer.is_global_zero:
+            self._record()
+
+    def _record(self) -> None:
+        config = self.plain_config()
+        facts = {
+            "experiment": config["experiment"],
+            "run": self.run_dir.name,
+            "seed": config["seed_everything"],
+            "config_hash": config_hash(config),
+        }
+        for logger in self.trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                metrics = {name: value.item() for name, value in self.trainer.callback_metrics.items()}
+                sections = {name: config[name] for name in ("seed_everything", "model", "data")}
+                trainer = {name: config["trainer"][name] for name in ("max_epochs", "precision", "gradient_clip_val")}
+                logger.log_hyperparams({**sections, "trainer": trainer}, metrics)
+                logger.finalize("success")
+        self.result = self.record.write_result(self.trainer, self.model, facts)
+        _print_result(self.run_dir, self.result)
+
+    def validate(self, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
+        """Measure on the validation set."""
+        self._measure(self.trainer.validate, model, datamodule)
+
+    def test(self, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
+        """Measure on the test set."""
+        self._measure(self.trainer.test, model, datamodule)
+
+    def _measure(self, measure: Any, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
+        (metrics,) = measure(model, datamodule, ckpt_path=self._best(), weights_only=True, verbose=False)
+        if self.trainer.is_global_zero:
+            path = self.run_dir / f"{self.subcommand}.json"
+            write_json(path, {"checkpoint": self._best() or self.options["weights"], "metrics": metrics})
+            print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()), f"-> {path}")
+
+    def predict(self, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
+        """Write the predictions for the test set."""
+        self.trainer.predict(model, datamodule, ckpt_path=self._best(), weights_only=True, return_predictions=False)
+        if self.trainer.is_global_zero:
+            print(f"-> {self.run_dir / 'predictions.csv'}")
+
+    def _best(self) -> str | None:
+        """The checkpoint to measure: ``--weights`` are loaded already, else the run's best."""
+        if self.options["weights"]:
+            return None
+        if not self.options["run"]:
+            raise UsageError(f"{self.subcommand} needs --run DIR or --weights FILE: untrained weights measure nothing")
+        best = self.run_dir / "checkpoints" / "best.ckpt"
+        if not best.exists():
+            raise UsageError(f"{best} does not exist: continue the run first, firstlight fit --run {self.run_dir}")
+        return str(best)
+
+
+def _option(args: list[str], name: str) -> str | None:
+    for i, arg in enumerate(args):
+        if arg == name and i + 1 < len(args):
+            return args[i + 1]
+        if arg.startswith(name + "="):
+            return arg.removeprefix(name + "=")
+    return None
+
+
+def _saved_config(run: str) -> list[str]:
+    """The words that load an existing run's config.
+
+    Raises:
+        UsageError: there is no such run, or it is complete.
+    """
+    path = Path(run, "config.yaml")
+    if not path.exists():
+        raise UsageError(
+            f"--run {run} holds no config.yaml: name the directory of a run, such as runs/<experiment>/<run>"
+        )
+    return ["--config", str(path)]
+
+
+def _experiment_name(config_files: list[str], config: Any) -> str:
+    """``configs/mnist/mlp.yaml`` is mnist-mlp; without a file, the classes' names."""
+    if not config_files:
+        return f"{config.model.class_path.rsplit('.')[-1]}-{config.data.class_path.rsplit('.')[-1]}"
+    parts = Path(config_files[0]).with_suffix("").parts
+    below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
+    return "-".join(below)
+
+
+def _new_run_dir(named: str | None, experiment: str, seed: int) -> Path:
+    """A directory that does not exist yet.
+
+    Raises:
+        UsageError: the one that was named does.
+    """
+    if named:
+        if Path(named).exists() and rank_zero_only.rank == 0:
+            raise UsageError(f"--new_run {named} exists already: continue it with --run, or name another directory")
+        return Path(named)
+    stem = Path("runs", experiment, f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}")
+    candidates = (stem.with_name(f"{stem.name}{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
+    return next(path for path in candidates if not path.exists())
+
+
+def _load_weights(model: L.LightningModule, path: Path) -> None:
+    """Load a checkpoint's weights.
+
+    Raises:
+        UsageError: the file is missing, no checkpoint, or one for another network.
+    """
+    if not path.is_file():
+        raise UsageError(f"--weights {path} does not exist")
+    try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        model.load_state_dict(checkpoint["state_dict"])
+    except (RuntimeError, KeyError, ValueError, EOFError, Exception) as error:
+        raise UsageError(f"--weights {path} does not fit this model: {error}") from error
+
+
+def _print_result(run_dir: Path, result: dict[str, Any]) -> None:
+    metrics = result["metrics"]
+    print(
+        f"{result['experiment']}  seed {result['seed']}  test accuracy {metrics['test/acc']:.4f}  "
+        f"test loss {metrics['test/loss']:.4f}  best epoch {result['best_epoch'] + 1} of {result['epochs']}  "
+        f"{result['train_seconds']:.1f} s\n-> {run_dir}"
+    )
+
+
+class _NoAdvertisements(logging.Filter):
+    """Drops Lightning's tips for other products, which have no switch."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "Tip:" not in record.getMessage()
+
+
+def _quieten() -> None:
+    """Silence what tells a user of this command nothing; each with its reason."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoAdvertisements())
+    # An in-memory loader is faster without workers.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # jsonargparse deprecates calls that Lightning makes, not ours.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="jsonargparse")
+
+
+def main(command: str, options: list[str]) -> FirstlightCLI:
+    """Run one command; what the user got wrong becomes one line and exit code 2.
+
+    A new run that fails before its first checkpoint leaves no directory behind.
+    """
+    _quieten()
+    try:
+        return FirstlightCLI([command, *options])
+    except (ArgumentError, UsageError, DataError, MisconfigurationException) as error:
+        raise fail(str(error)) from error

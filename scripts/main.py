@@ -1,0 +1,70 @@
+"""The ``firstlight`` command. Its help and its refusals need no torch, so they answer at once."""
+
+import importlib
+import sys
+
+USAGE = """\
+usage: firstlight COMMAND [options]
+
+The experiments every deep-learning course begins with, one command each.
+
+commands:
+  fit        train, then test the checkpoint that was best on validation, all in one run directory
+  validate   measure a run's best checkpoint on the validation set
+  test       measure a run's best checkpoint on the test set
+  predict    write a run's predictions for the test set
+  report     tabulate the results of finished runs
+
+examples:
+  firstlight fit -c configs/moons/mlp.yaml
+  firstlight fit -c configs/mnist/mlp.yaml --trainer.max_epochs 3 --data DigitsDataModule
+  firstlight fit --run runs/mnist-mlp/20260101-120000-seed42        continue an unfinished run
+  firstlight test --run runs/mnist-mlp/20260101-120000-seed42
+
+`firstlight COMMAND --help` lists a command's options.
+"""
+
+MODULES = {
+    "fit": "scripts.cli",
+    "validate": "scripts.cli",
+    "test": "scripts.cli",
+    "predict": "scripts.cli",
+    "report": "scripts.report",
+}
+
+
+def fail(message: str) -> SystemExit:
+    """One line on standard error and exit code 2."""
+    print("firstlight: " + " ".join(message.split()), file=sys.stderr)
+    return SystemExit(2)
+
+
+def main(args: list[str] | None = None) -> object:
+    """Run one command, from the shell or from Python, and return what it returns.
+
+    Args:
+        args: the command and its options; default ``sys.argv[1:]``.
+
+    Raises:
+        SystemExit: code 2 after one line on standard error when the words or the files are wrong.
+    """
+    args = sys.argv[1:] if args is None else [str(arg) for arg in args]
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return None
+    if args[0] == "--version":
+        print(importlib.import_module("importlib.metadata").version("firstlight"))
+        return None
+    command, *options = args
+    if command not in MODULES:
+        raise fail(f"unknown command {command!r}: one of {', '.join(MODULES)}")
+    return importlib.import_module(MODULES[command]).main(command, options)
+
+
+def entry_point() -> None:
+    """The console script."""
+    main()
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,5 +1,6 @@
 """Palindromes of digits: read all but the last digit, predict the last, which is the first one again."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -69,6 +70,10 @@ class PalindromeDataModule(InMemoryDataModule):
         split: shares of the training, validation and test sequences; they sum to 1.
         fresh: draw new training sequences each epoch, as a function of (``seed``, epoch), so that a resumed run
             repeats the undisturbed one.
+        start_length: with ``fresh``, a curriculum: the training sequences of epoch e have one length, drawn uniformly
+            from [U/2, U] with U = start_length * length_growth^e, at most ``length``. Validation and test sequences
+            always have ``length`` digits. None: so have the training sequences.
+        length_growth: see ``start_length``, >= 1.
         batch_size: training sequences per step and process.
         eval_batch_size: validation, test and prediction sequences per step and process.
 
@@ -84,6 +89,8 @@ class PalindromeDataModule(InMemoryDataModule):
         seed: int = 42,
         split: list[float] = (0.8, 0.1, 0.1),
         fresh: bool = False,
+        start_length: int | None = None,
+        length_growth: float = 1.05,
         batch_size: int = 128,
         eval_batch_size: int = 1024,
     ):
@@ -98,7 +105,13 @@ class PalindromeDataModule(InMemoryDataModule):
                 raise ValueError(f"{name} must be >= {least}, got {value}")
         if len(split) != 3 or min(split) <= 0 or abs(sum(split) - 1) > 1e-6:
             raise ValueError(f"split must be three shares > 0 that sum to 1, got {list(split)}")
+        if start_length is not None and not (fresh and 3 <= start_length <= length):
+            raise ValueError(f"start_length needs fresh and must be in [3, length = {length}], got {start_length}")
+        if length_growth < 1:
+            raise ValueError(f"length_growth must be >= 1, got {length_growth}")
         self.length = length
+        self.start_length = start_length
+        self.length_growth = length_growth
         self.base = base
         self.seed = seed
         self.fresh = fresh
@@ -111,12 +124,18 @@ class PalindromeDataModule(InMemoryDataModule):
         self.std = [1.0]
 
     def draw(self, split: int, epoch: int = 0) -> tuple[Tensor, Tensor]:
-        """Samples (N, length - 1) and targets (N,) of the training (0), validation (1) or test set (2)."""
+        """Samples (N, T - 1) and targets (N,) of the training (0), validation (1) or test set (2)."""
         check_digits = [list(range(self.base - 2)), [self.base - 2], [self.base - 1]][split]
         seed = int(np.random.SeedSequence([self.seed, split, epoch]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
-        digits = draw_palindromes(self.sizes[split], self.length, self.base, check_digits, generator)
+        length = self.length if split or self.start_length is None else self._draw_length(epoch, generator)
+        digits = draw_palindromes(self.sizes[split], length, self.base, check_digits, generator)
         return digits[:, :-1], digits[:, -1]
+
+    def _draw_length(self, epoch: int, generator: torch.Generator) -> int:
+        growth = math.log(self.start_length) + epoch * math.log(self.length_growth)
+        longest = round(math.exp(min(growth, math.log(self.length))))
+        return int(torch.randint(max(3, longest // 2), longest + 1, (), generator=generator))
 
     def _draw_train(self, epoch: int) -> tuple[Tensor, Tensor]:
         return self.draw(0, epoch)

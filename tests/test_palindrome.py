@@ -103,6 +103,21 @@ def test_ranks_share_out_a_fresh_epoch():
     assert torch.equal(torch.stack(parts, dim=1).flatten(0, 1), single)
 
 
+def test_a_curriculum_lengthens_the_training_sequences_alone():
+    data = loaded(length=40, num_sequences=100, fresh=True, start_length=8, length_growth=1.5)
+    assert data.val_set.samples.shape[1] == data.test_set.samples.shape[1] == 39
+    lengths = []
+    for epoch in range(30):
+        data.train_set.redraw(epoch)
+        digits = whole(data.train_set)
+        assert torch.equal(digits, digits.flip(dims=[1]))
+        longest = min(40, 8 * 1.5**epoch)
+        assert longest // 2 <= digits.shape[1] <= round(longest)
+        lengths.append(digits.shape[1])
+    assert len(set(lengths)) > 10
+    assert not first_halves(data.train_set) & first_halves(data.test_set)
+
+
 def test_another_base_uses_its_digits():
     data = loaded(length=5, num_sequences=1000, base=3)
     assert whole(data.train_set).unique().tolist() == [0, 1, 2]
@@ -124,6 +139,9 @@ def test_100_000_sequences_of_30_digits_take_well_under_a_second():
         ({"num_sequences": 9}, "num_sequences must be >= 10, got 9"),
         ({"seed": -1}, "seed must be >= 0, got -1"),
         ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"start_length": 4}, r"start_length needs fresh and must be in \[3, length = 5\], got 4"),
+        ({"start_length": 6, "fresh": True}, r"must be in \[3, length = 5\], got 6"),
+        ({"length_growth": 0.9}, "length_growth must be >= 1, got 0.9"),
         ({"split": [0.8, 0.2]}, r"split must be three shares > 0 that sum to 1, got \[0.8, 0.2\]"),
     ],
 )

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 from callbacks.figures import PALETTE, publish
 
@@ -76,7 +78,7 @@ class RunRecord(Callback):
             "seconds": round(self.train_seconds, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
-        row |= {name: value.item() for name, value in sorted(trainer.callback_metrics.items()) if "/" in name}
+        row |= {name: shortest(value) for name, value in sorted(trainer.callback_metrics.items()) if "/" in name}
         self.rows.append({name: str(value) for name, value in row.items()})
         self._append(self.rows[-1])
 
@@ -113,7 +115,7 @@ class RunRecord(Callback):
     def write_result(self, trainer: L.Trainer, pl_module: L.LightningModule, facts: dict[str, Any]) -> dict[str, Any]:
         """Write ``result.json`` after the test, by atomic rename: its presence means that the run is complete."""
         best = {name: float(value) for name, value in self.best_row.items() if name.startswith(("train/", "val/"))}
-        test = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        test = {name: shortest(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
         result = facts | {
             "metrics": best | test,
             "best_epoch": int(self.best_row["epoch"]),
@@ -131,6 +133,11 @@ class RunRecord(Callback):
         }
         write_json(Path(trainer.default_root_dir, "result.json"), result)
         return result
+
+
+def shortest(value: Tensor) -> float:
+    """The shortest decimal that stands for a float32: 0.9604, not 0.9603999853134155."""
+    return float(str(np.float32(value.item())))
 
 
 def read_history(path: Path) -> list[dict[str, str]]:

@@ -55,6 +55,7 @@ class LitClassifier(L.LightningModule):
             raise ValueError(f"lr_interval must be epoch or step, got {lr_interval}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        optimizer([nn.Parameter(torch.zeros(1))])  # refuses a bad learning rate here, not when training starts
         self.save_hyperparameters(logger=False)
         for name in ("optimizer", "lr_scheduler"):
             if callable(self.hparams.get(name)):  # built in Python: not a plain value, so no part of a checkpoint

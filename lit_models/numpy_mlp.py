@@ -228,7 +228,7 @@ class LitNumpyMLP(LitMLP):
 
     def inputs(self, samples: Tensor) -> np.ndarray:
         """(B, *sample_shape) -> normalised and flat (B, D)."""
-        normalize, flatten = self.net[:2]
+        normalize, flatten = self.net[0], self.net[1]
         return flatten(normalize(samples)).numpy()
 
     def forward(self, x: Tensor) -> Tensor:

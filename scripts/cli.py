@@ -1,10 +1,12 @@
 """``firstlight fit|validate|test|predict``: LightningCLI in subclass mode, in one run directory."""
 
 import logging
+import shutil
 import sys
 import warnings
 from datetime import datetime
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
@@ -23,15 +25,11 @@ import datamodules  # noqa: F401  (its classes are found by name)
 import lit_models
 from callbacks.run_record import RunRecord, write_json
 from datamodules import DataError, InMemoryDataModule
-from scripts.main import fail
+from scripts.errors import UsageError, one_line
 from studies.identity import config_hash, differences, identity
 
 CONFIGS = Path(configs.__path__[0])
 RUN_OPTIONS = ("run", "new_run", "weights")
-
-
-class UsageError(Exception):
-    """The user's words are wrong; the message says which and what to do."""
 
 
 class FirstlightCLI(LightningCLI):
@@ -87,7 +85,10 @@ class FirstlightCLI(LightningCLI):
         """Parse, with the config of an existing run first."""
         run = _option(args, "--run")
         saved = _saved_config(run) if run else []
-        self.config = parser.parse_args([args[0], *saved, *args[1:]])
+        try:
+            self.config = parser.parse_args([args[0], *saved, *args[1:]])
+        except ArgumentError as error:
+            raise UsageError(one_line(error)) from error
 
     def before_instantiate_classes(self) -> None:
         """Find the run directory, and refuse to continue a run with another config."""
@@ -98,16 +99,19 @@ class FirstlightCLI(LightningCLI):
         if self.options["run"]:
             self.run_dir = Path(self.options["run"])
             self.save_config_callback = None
-            self._refuse_another_config()
+            if self.config.subcommand == "fit":
+                self._refuse_to_continue()
         else:
             self.run_dir = _new_run_dir(self.options["new_run"], config.experiment, config.seed_everything)
         config.checkpoint.dirpath = str(self.run_dir / "checkpoints")
 
-    def _refuse_another_config(self) -> None:
-        saved = yaml.safe_load((self.run_dir / "config.yaml").read_text())
-        new = self.plain_config()
-        changed = differences(identity(saved), identity(new)) if self.config.subcommand == "fit" else []
-        if self.config.subcommand == "fit" and saved["seed_everything"] != new["seed_everything"]:
+    def _refuse_to_continue(self) -> None:
+        """A complete run has nothing to continue, and another config would make it another run."""
+        if (self.run_dir / "result.json").exists():
+            raise UsageError(f"{self.run_dir} is complete: start a new run, or measure it with firstlight test --run")
+        saved, new = yaml.safe_load((self.run_dir / "config.yaml").read_text()), self.plain_config()
+        changed = differences(identity(saved), identity(new))
+        if saved["seed_everything"] != new["seed_everything"]:
             changed.append("seed_everything")
         if changed:
             raise UsageError(
@@ -119,6 +123,13 @@ class FirstlightCLI(LightningCLI):
         """The resolved config as plain values."""
         parser = self._parser(self.config.subcommand)
         return yaml.safe_load(parser.dump(self.config[self.config.subcommand], skip_none=False, skip_check=True))
+
+    def instantiate_classes(self) -> None:
+        """Construct data, model and Trainer; what a constructor refuses is the user's to mend."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, OSError, MisconfigurationException) as error:
+            raise UsageError(one_line(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """The Trainer that writes into the run directory, with a progress bar on a terminal only."""
@@ -146,7 +157,12 @@ class FirstlightCLI(LightningCLI):
         """Train, test the best checkpoint, and record the result."""
         last = self.run_dir / "checkpoints" / "last.ckpt"
         resume = str(last) if self.options["run"] and last.exists() else None
-        self.trainer.fit(model, datamodule, ckpt_path=resume, weights_only=True)
+        try:
+            self.trainer.fit(model, datamodule, ckpt_path=resume, weights_only=True)
+        except (DataError, MisconfigurationException):
+            if not self.options["run"]:
+                shutil.rmtree(self.run_dir, ignore_errors=True)
+            raise
         if self.trainer.fast_dev_run:
             return
         best = self.trainer.checkpoint_callback.best_model_path
@@ -263,7 +279,7 @@ def _load_weights(model: L.LightningModule, path: Path) -> None:
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, KeyError, ValueError, EOFError, Exception) as error:
+    except (RuntimeError, KeyError, EOFError, UnpicklingError) as error:
         raise UsageError(f"--weights {path} does not fit this model: {error}") from error
 
 
@@ -293,12 +309,13 @@ def _quieten() -> None:
 
 
 def main(command: str, options: list[str]) -> FirstlightCLI:
-    """Run one command; what the user got wrong becomes one line and exit code 2.
+    """Run one command.
 
-    A new run that fails before its first checkpoint leaves no directory behind.
+    Raises:
+        UsageError: the words or the files are wrong; a new run then leaves nothing behind.
     """
     _quieten()
     try:
         return FirstlightCLI([command, *options])
-    except (ArgumentError, UsageError, DataError, MisconfigurationException) as error:
-        raise fail(str(error)) from error
+    except (DataError, MisconfigurationException) as error:
+        raise UsageError(str(error)) from error

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from scripts.errors import UsageError
+
 USAGE = """\
 usage: firstlight COMMAND [options]
 
@@ -33,12 +35,6 @@ MODULES = {
 }
 
 
-def fail(message: str) -> SystemExit:
-    """One line on standard error and exit code 2."""
-    print("firstlight: " + " ".join(message.split()), file=sys.stderr)
-    return SystemExit(2)
-
-
 def main(args: list[str] | None = None) -> object:
     """Run one command, from the shell or from Python, and return what it returns.
 
@@ -56,9 +52,13 @@ def main(args: list[str] | None = None) -> object:
         print(importlib.import_module("importlib.metadata").version("firstlight"))
         return None
     command, *options = args
-    if command not in MODULES:
-        raise fail(f"unknown command {command!r}: one of {', '.join(MODULES)}")
-    return importlib.import_module(MODULES[command]).main(command, options)
+    try:
+        if command not in MODULES:
+            raise UsageError(f"unknown command {command!r}: one of {', '.join(MODULES)}")
+        return importlib.import_module(MODULES[command]).main(command, options)
+    except UsageError as error:
+        print("firstlight: " + " ".join(str(error).split()), file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def entry_point() -> None:

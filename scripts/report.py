@@ -1,0 +1,51 @@
+"""``firstlight report``: the results of finished runs as a table, on the terminal and in the README."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.errors import UsageError
+from studies.summary import HEADER, Experiment, as_markdown, gather, read_results, table_rows
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def print_table(experiments: list[Experiment]) -> None:
+    """One row an experiment."""
+    table = Table(title="Results", title_justify="left")
+    for column in HEADER:
+        table.add_column(column, justify="left" if column in HEADER[:2] else "right", no_wrap=True)
+    for row in table_rows(experiments):
+        table.add_row(*row)
+    Console().print(table)
+
+
+def replace_table(path: Path, experiments: list[Experiment]) -> None:
+    """Rewrite what stands between the two markers.
+
+    Raises:
+        UsageError: the file has no markers.
+    """
+    text = path.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UsageError(f"{path} has no lines {BEGIN} and {END} to write the table between")
+    path.write_text(f"{before}{BEGIN}\n{as_markdown(experiments)}\n{END}{after}")
+
+
+def main(command: str, options: list[str]) -> list[Experiment]:
+    """Print the table of all finished runs found."""
+    parser = argparse.ArgumentParser(prog=f"firstlight {command}", description=__doc__)
+    parser.add_argument("roots", nargs="*", default=["runs"], help="folders to search for runs (default: runs)")
+    parser.add_argument("--readme", metavar="FILE", help="rewrite the results table in this Markdown file")
+    args = parser.parse_args(options)
+    experiments = gather(read_results(map(Path, args.roots)))
+    if not experiments:
+        raise UsageError(f"no finished run below {', '.join(args.roots)}: make one with firstlight fit -c CONFIG")
+    print_table(experiments)
+    if args.readme:
+        replace_table(Path(args.readme), experiments)
+    return experiments

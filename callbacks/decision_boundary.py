@@ -52,7 +52,12 @@ class DecisionBoundary(Callback):
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
         axes = figure.add_subplot()
         axes.pcolormesh(
-            x, y, regions, cmap=ListedColormap([_lighten(c) for c in colours]), vmin=0, vmax=len(colours) - 1
+            x.numpy(),
+            y.numpy(),
+            regions.numpy(),
+            cmap=ListedColormap([_lighten(c) for c in colours]),
+            vmin=0,
+            vmax=len(colours) - 1,
         )
         self._scatter(axes, data, colours)
         accuracy = trainer.callback_metrics["test/acc"].item()
@@ -63,8 +68,7 @@ class DecisionBoundary(Callback):
     def _scatter(self, axes: Axes, data: L.LightningDataModule, colours: list[str]) -> None:
         few = len(data.train_set) < 20
         for k, colour in enumerate(colours):
-            train = data.train_set.samples[data.train_set.targets == k]
-            test = data.test_set.samples[data.test_set.targets == k]
+            train, test = (part.samples[part.targets == k].numpy() for part in (data.train_set, data.test_set))
             name = data.class_names[k]
             axes.scatter(*train.T, s=160 if few else 10, color=colour, alpha=0.7, lw=0, label=f"{name}, training")
             axes.scatter(*test.T, s=60 if few else 26, marker="x", color="black", lw=2.2 if not few else 2.6, zorder=2)

@@ -39,34 +39,31 @@ class RunRecord(Callback):
         self.mode = mode
         self.rows: list[dict[str, str]] = []
         self.seconds_before = 0.0
-        self._stop = False
+        self._should_stop = False
 
-    def state_dict(self) -> dict[str, bool]:
-        """Whether the epoch just saved was the last one, by early stopping."""
-        return {"stop": self._stop}
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note whether early stopping has ended the run with this epoch."""
+        checkpoint["should_stop"] = trainer.should_stop
 
-    def load_state_dict(self, state_dict: dict[str, bool]) -> None:
-        """Take over what a checkpoint says."""
-        self._stop = state_dict["stop"]
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take over what the checkpoint says."""
+        self._should_stop = checkpoint.get("should_stop", False)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Read what earlier sittings wrote."""
+        self.path = Path(trainer.default_root_dir, "history.csv")
+        self.rows = read_history(self.path)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the rows of the epochs that the checkpoint has seen; a run that had stopped stays stopped."""
-        trainer.should_stop = trainer.should_stop or self._stop
+        trainer.should_stop = trainer.should_stop or self._should_stop
+        self.rows = [row for row in self.rows if int(row["epoch"]) < trainer.current_epoch]
+        self.seconds_before = self.train_seconds
         self.started = time.perf_counter()
-        self.path = Path(trainer.default_root_dir, "history.csv")
         if trainer.is_global_zero:
-            self._keep_rows_before(trainer.current_epoch)
-
-    def _keep_rows_before(self, epoch: int) -> None:
-        self.rows = [row for row in read_history(self.path) if int(row["epoch"]) < epoch]
-        self.path.unlink(missing_ok=True)
-        for row in self.rows:
-            self._append(row)
-        self.seconds_before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember whether this is the last epoch, for the checkpoint that follows."""
-        self._stop = trainer.should_stop
+            self.path.unlink(missing_ok=True)
+            for row in self.rows:
+                self._append(row)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Append the epoch's row."""
@@ -75,7 +72,7 @@ class RunRecord(Callback):
         row = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
-            "seconds": round(self.train_seconds, 3),
+            "seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
         row |= {name: shortest(value) for name, value in sorted(trainer.callback_metrics.items()) if "/" in name}
@@ -92,13 +89,12 @@ class RunRecord(Callback):
 
     @property
     def train_seconds(self) -> float:
-        """Wall-clock seconds of training and validation, over all sittings."""
-        return self.seconds_before + time.perf_counter() - self.started
+        """Wall-clock seconds of training and validation to the end of the last epoch, over all sittings."""
+        return float(self.rows[-1]["seconds"]) if self.rows else 0.0
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw the curves."""
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the curves of the run that is tested after its training."""
         if trainer.is_global_zero and self.rows:
-            self.total_seconds = self.train_seconds
             publish(trainer, "curves", draw_curves(self.rows, int(self.best_row["epoch"])))
 
     @property
@@ -121,7 +117,7 @@ class RunRecord(Callback):
             "best_epoch": int(self.best_row["epoch"]),
             "epochs": len(self.rows),
             "steps": int(self.rows[-1]["step"]),
-            "train_seconds": round(self.total_seconds, 3),
+            "train_seconds": self.train_seconds,
             "num_parameters": sum(p.numel() for p in pl_module.parameters()),
             "precision": str(trainer.precision),
             "device": describe_device(pl_module.device),

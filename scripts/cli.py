@@ -1,6 +1,7 @@
 """``firstlight fit|validate|test|predict``: LightningCLI in subclass mode, in one run directory."""
 
 import logging
+import os
 import shutil
 import sys
 import warnings
@@ -23,7 +24,7 @@ import callbacks
 import configs
 import datamodules  # noqa: F401  (its classes are found by name)
 import lit_models
-from callbacks.run_record import RunRecord, write_json
+from callbacks.run_record import RunRecord, shortest, write_json
 from datamodules import DataError, InMemoryDataModule
 from scripts.errors import UsageError, one_line
 from studies.identity import config_hash, differences, identity
@@ -72,7 +73,6 @@ class FirstlightCLI(LightningCLI):
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
                 "checkpoint.save_on_train_epoch_end": True,
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
@@ -135,7 +135,13 @@ class FirstlightCLI(LightningCLI):
         """The Trainer that writes into the run directory, with a progress bar on a terminal only."""
         config = self.config_init[self.subcommand]
         self.record = RunRecord(config.checkpoint.monitor, config.checkpoint.mode)
-        extra = [self.record, callbacks.PredictionTable()] if self.subcommand == "predict" else [self.record]
+        extra = [self.record, *([callbacks.PredictionTable()] if self.subcommand == "predict" else [])]
+        # The other checkpoint's save_last would save only the epochs that are the best so far.
+        extra.append(
+            ModelCheckpoint(
+                config.checkpoint.dirpath, "last", save_on_train_epoch_end=True, enable_version_counter=False
+            )
+        )
         show_progress = sys.stdout.isatty() and config.trainer.enable_progress_bar is not False
         if show_progress:
             extra.append(RichProgressBar())
@@ -180,11 +186,13 @@ class FirstlightCLI(LightningCLI):
         }
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                metrics = {name: value.item() for name, value in self.trainer.callback_metrics.items()}
+                metrics = {name: shortest(value) for name, value in self.trainer.callback_metrics.items()}
                 sections = {name: config[name] for name in ("seed_everything", "model", "data")}
                 trainer = {name: config["trainer"][name] for name in ("max_epochs", "precision", "gradient_clip_val")}
                 logger.log_hyperparams({**sections, "trainer": trainer}, metrics)
                 logger.finalize("success")
+                # Lightning writes this file when training starts, before there is anything to say.
+                (self.run_dir / logger.NAME_HPARAMS_FILE).unlink(missing_ok=True)
         self.result = self.record.write_result(self.trainer, self.model, facts)
         _print_result(self.run_dir, self.result)
 
@@ -197,7 +205,8 @@ class FirstlightCLI(LightningCLI):
         self._measure(self.trainer.test, model, datamodule)
 
     def _measure(self, measure: Any, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
-        (metrics,) = measure(model, datamodule, ckpt_path=self._best(), weights_only=True, verbose=False)
+        measure(model, datamodule, ckpt_path=self._best(), weights_only=True, verbose=False)
+        metrics = {name: shortest(value) for name, value in self.trainer.callback_metrics.items()}
         if self.trainer.is_global_zero:
             path = self.run_dir / f"{self.subcommand}.json"
             write_json(path, {"checkpoint": self._best() or self.options["weights"], "metrics": metrics})
@@ -304,8 +313,14 @@ def _quieten() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoAdvertisements())
     # An in-memory loader is faster without workers.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Metrics are logged once an epoch, so the interval in steps does not matter.
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # A run that is continued has checkpoints; that is the point.
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    # Lightning 2.6 builds a LeafSpec, which torch 2.15 deprecates.
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     # jsonargparse deprecates calls that Lightning makes, not ours.
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module="jsonargparse")
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
 
 def main(command: str, options: list[str]) -> FirstlightCLI:

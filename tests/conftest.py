@@ -1,0 +1,74 @@
+"""Fixtures that several test files share."""
+
+import os
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+
+from scripts.main import main
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Two workers run side by side; small networks gain nothing from a second thread."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def firstlight(tmp_path, monkeypatch):
+    """The command, run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return main
+
+
+@pytest.fixture
+def refused(firstlight, capfd):
+    """Run a command that must be refused: exit code 2 and one line on standard error, which is returned."""
+
+    def run(*args: str) -> str:
+        with pytest.raises(SystemExit) as exit_:
+            firstlight([*args])
+        assert exit_.value.code == 2
+        line = capfd.readouterr().err.strip().splitlines()[-1]
+        assert line.startswith("firstlight: ")
+        return line
+
+    return run
+
+
+@pytest.fixture
+def configs() -> Path:
+    """The folder of the project's configs."""
+    return Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture
+def mnist_root() -> str:
+    """A folder with the real MNIST."""
+    root = os.environ.get("PATH_DATASETS")
+    if not root or not Path(root, "MNIST", "raw").is_dir():
+        pytest.skip("needs MNIST under $PATH_DATASETS")
+    return root
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """Make a silent Trainer for a few epochs on the CPU."""
+
+    def make(**kwargs) -> L.Trainer:
+        defaults = {
+            "accelerator": "cpu",
+            "max_epochs": 2,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            "default_root_dir": str(tmp_path),
+        }
+        return L.Trainer(**(defaults | kwargs))
+
+    return make

@@ -157,6 +157,47 @@ def test_the_designed_latch_keeps_the_first_digit_for_500_steps():
     assert (states[-1].sign() == states[9].sign()).float().mean() > 0.999
 
 
+def remembered(net: VanillaRNN, length: int) -> float:
+    """Share of first digits that a linear readout finds in the last state: ridge regression, held-out sequences."""
+    generator = torch.Generator().manual_seed(1)
+    digits = torch.randint(D, (3000, length), generator=generator)
+    one_hot = torch.eye(D)[digits]
+    with torch.no_grad():
+        h = net.states(one_hot)[-1].double()
+    features = torch.cat([h, torch.ones(len(h), 1)], dim=1)
+    fit, held_out = features[:2000], features[2000:]
+    gram = fit.T @ fit + 1e-6 * torch.eye(fit.shape[1])
+    weights = torch.linalg.solve(gram, fit.T @ one_hot[:2000, 0].double())
+    return ((held_out @ weights).argmax(dim=1) == digits[2000:, 0]).double().mean().item()
+
+
+def test_the_start_of_the_learned_memory_remembers_nothing_and_the_designed_latch_everything():
+    torch.manual_seed(0)
+    assert remembered(VanillaRNN(D, C, 128, "orthogonal", input_scale=0.1), 100) < 0.25
+    assert remembered(VanillaRNN(D, C, 128, "latch"), 100) == 1
+
+
+def test_the_task_sheets_defaults_solve_five_digits(firstlight, configs):
+    options = ["--trainer.max_epochs", "8", "--trainer.accelerator", "cpu", "--trainer.logger", "false"]
+    cli = firstlight(["fit", "-c", str(configs / "palindrome/defaults.yaml"), *options])
+    assert cli.result["metrics"]["test/acc"] == 1
+
+
+@pytest.mark.slow
+def test_a_plain_rnn_learns_to_remember_200_digits(firstlight, configs):
+    options = ["--data.length", "200", "--trainer.accelerator", "cpu", "--trainer.logger", "false"]
+    cli = firstlight(["fit", "-c", str(configs / "palindrome/long_learned.yaml"), *options])
+    assert cli.result["metrics"]["test/acc"] > 0.99
+
+
+def test_the_command_refuses_what_cannot_be(refused, configs, tmp_path):
+    config = ["fit", "-c", str(configs / "palindrome/defaults.yaml"), "--trainer.accelerator", "cpu"]
+    assert "length must be >= 3, got 1" in refused(*config, "--data.length", "1")
+    assert "hidden must be >= 1, got 0" in refused(*config, "--model.hidden", "0")
+    torch.save({"state_dict": lit(encoding="one_hot").state_dict()}, tmp_path / "one_hot.ckpt")
+    assert "size mismatch for net.rnn.w_hx" in refused(*config, "--weights", str(tmp_path / "one_hot.ckpt"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

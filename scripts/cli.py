@@ -315,6 +315,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Metrics are logged once an epoch, so the interval in steps does not matter.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # The epoch's sums are torchmetrics', which adds them up over the ranks itself.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     # A run that is continued has checkpoints; that is the point.
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     # Lightning 2.6 builds a LeafSpec, which torch 2.15 deprecates.

@@ -1,0 +1,114 @@
+"""Identity of configs, intervals over seeds, and the table they end in."""
+
+import math
+
+import pytest
+from scipy import stats
+
+from scripts.main import main
+from scripts.report import BEGIN, END
+from studies.identity import config_hash, differences
+from studies.summary import Experiment, as_markdown, gather, student_interval
+
+
+def config(**changes) -> dict:
+    base = {
+        "seed_everything": 1,
+        "experiment": "a",
+        "trainer": {"max_epochs": 3, "accelerator": "cpu"},
+        "checkpoint": {"dirpath": "runs/a", "monitor": "val/acc"},
+        "data": {"class_path": "MNIST", "init_args": {"root": "/here", "batch_size": 64}},
+        "model": {"class_path": "MLP", "init_args": {"hidden": [3]}},
+    }
+    return base | changes
+
+
+def result(seed: int, accuracy: float, **changes) -> dict:
+    base = {
+        "experiment": "a", "config_hash": "h", "seed": seed, "metrics": {"test/acc": accuracy},
+        "train_seconds": 2.0, "num_parameters": 1234, "device": "2 CPU cores", "finished": "2026-01-01",
+    }  # fmt: skip
+    return base | changes
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        config(seed_everything=2),
+        config(experiment="b"),
+        config(trainer={"max_epochs": 3, "accelerator": "gpu", "devices": 8}),
+        config(checkpoint={"dirpath": "elsewhere", "monitor": "val/acc"}),
+        config(data={"class_path": "MNIST", "init_args": {"root": "/there", "batch_size": 64}}),
+    ],
+)
+def test_seed_paths_and_machine_do_not_change_the_hash(other):
+    assert config_hash(other) == config_hash(config())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        config(trainer={"max_epochs": 4}),
+        config(checkpoint={"monitor": "val/loss"}),
+        config(data={"class_path": "MNIST", "init_args": {"batch_size": 65}}),
+        config(model={"class_path": "MLP", "init_args": {"hidden": [4]}}),
+    ],
+)
+def test_everything_else_does(other):
+    assert config_hash(other) != config_hash(config())
+
+
+def test_differences_are_named_by_dotted_keys():
+    old, new = {"a": {"b": 1, "c": [1]}, "d": None}, {"a": {"b": 2, "c": [1]}, "e": 0}
+    assert differences(old, new) == ["a.b", "e"]
+
+
+def test_interval_is_students():
+    values = [0.90, 0.92, 0.91, 0.95]
+    interval = student_interval(values)
+    low, high = stats.t.interval(0.95, 3, loc=interval.mean, scale=stats.sem(values))
+    assert (interval.mean - interval.half_width, interval.mean + interval.half_width) == pytest.approx((low, high))
+    assert str(interval) == "92.00% ± 3.44"
+
+
+def test_one_value_has_no_interval():
+    interval = student_interval([0.5])
+    assert math.isnan(interval.half_width)
+    assert str(interval) == "50.00%"
+
+
+def test_a_seed_that_was_run_twice_counts_once_by_its_last_result():
+    (experiment,) = gather([result(1, 0.5, finished="2026-01-02"), result(1, 0.9), result(2, 0.7)])
+    assert experiment.metric("test/acc").n == 2
+    assert experiment.metric("test/acc").mean == pytest.approx(0.6)
+
+
+def test_another_config_is_another_row():
+    assert len(gather([result(1, 0.5), result(1, 0.9, config_hash="g")])) == 2
+
+
+def test_markdown_says_n_and_the_machine():
+    text = as_markdown([Experiment("a", "h", (result(1, 0.5), result(2, 0.5)))])
+    assert "| a | h | 50.00% ± 0.00 | 2 | 1,234 | 2.0 |" in text
+    assert "on 2 CPU cores" in text
+
+
+def test_report_rewrites_only_the_readmes_table(tmp_path, firstlight, configs):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    firstlight(["fit", "-c", str(configs / "moons/mlp_best.yaml"), "--trainer.max_epochs", "1"])
+    firstlight(["report", "--readme", str(readme)])
+    text = readme.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n| experiment |")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+    assert "| moons-mlp_best |" in text
+
+
+def test_report_refuses_a_readme_without_markers(tmp_path, firstlight, configs, capsys):
+    (tmp_path / "README.md").write_text("nothing")
+    firstlight(["fit", "-c", str(configs / "moons/mlp_best.yaml"), "--trainer.max_epochs", "1"])
+    with pytest.raises(SystemExit):
+        main(["report", "--readme", "README.md"])
+    assert "README.md has no lines" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == "nothing"

@@ -2,6 +2,7 @@
 
 from datamodules.images import DigitsDataModule, FashionMNISTDataModule, MNISTDataModule
 from datamodules.in_memory import DataError, InMemoryDataModule, InMemoryDataset
+from datamodules.palindrome import PalindromeDataModule
 from datamodules.toy import BlobsDataModule, CirclesDataModule, MoonsDataModule, XORDataModule
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "InMemoryDataset",
     "MNISTDataModule",
     "MoonsDataModule",
+    "PalindromeDataModule",
     "XORDataModule",
 ]

@@ -3,5 +3,6 @@
 from lit_models.classifier import LitClassifier
 from lit_models.mlp import MLP, LitMLP
 from lit_models.numpy_mlp import LitNumpyMLP, NumpyMLP, NumpySGD
+from lit_models.rnn import LitRNN, VanillaRNN
 
-__all__ = ["MLP", "LitClassifier", "LitMLP", "LitNumpyMLP", "NumpyMLP", "NumpySGD"]
+__all__ = ["MLP", "LitClassifier", "LitMLP", "LitNumpyMLP", "LitRNN", "NumpyMLP", "NumpySGD", "VanillaRNN"]

@@ -80,6 +80,10 @@ class InMemoryDataModule(L.LightningDataModule):
         if self.train_set is None:
             self.train_set, self.val_set, self.test_set = self.load()
 
+    def state_dict(self) -> dict[str, list[str]]:
+        """The class names, which a checkpoint carries so that it can be used without its data."""
+        return {"class_names": list(self.class_names)}
+
     def train_dataloader(self) -> DataLoader:
         """Shuffled by (seed, epoch)."""
         world_size, rank = self._world()

@@ -1,0 +1,34 @@
+"""Learning-rate schedules that ``torch.optim.lr_scheduler`` lacks."""
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class WarmupCosine(LambdaLR):
+    """lr · (t + 1) / (warmup + 1) for t < warmup, then lr · (1 + cos(π (t − warmup) / (total − warmup))) / 2.
+
+    Time is counted in epochs, or in steps with ``lr_interval: step``. After ``total`` the rate stays 0.
+
+    Args:
+        optimizer: whose rates are changed.
+        warmup: length of the linear rise, >= 0.
+        total: length of the training, > warmup.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup: int, total: int):
+        if warmup < 0:
+            raise ValueError(f"warmup must be >= 0, got {warmup}")
+        if total <= warmup:
+            raise ValueError(f"total must be > warmup = {warmup}, got {total}")
+        self.warmup = warmup
+        self.total = total
+        super().__init__(optimizer, self.factor)
+
+    def factor(self, t: int) -> float:
+        """The share of the optimiser's rate that is used at time t."""
+        if t < self.warmup:
+            return (t + 1) / (self.warmup + 1)
+        progress = min((t - self.warmup) / (self.total - self.warmup), 1.0)
+        return (1 + math.cos(math.pi * progress)) / 2

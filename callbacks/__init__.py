@@ -4,6 +4,7 @@ from callbacks.confusion_matrix import ConfusionMatrix
 from callbacks.decision_boundary import DecisionBoundary
 from callbacks.feature_maps import FirstLayer
 from callbacks.layer_table import LayerTable
+from callbacks.memory import MemoryView
 from callbacks.mistakes import ConfidentMistakes
 from callbacks.prediction_table import PredictionTable
 from callbacks.run_record import RunRecord
@@ -14,6 +15,7 @@ __all__ = [
     "DecisionBoundary",
     "FirstLayer",
     "LayerTable",
+    "MemoryView",
     "PredictionTable",
     "RunRecord",
 ]

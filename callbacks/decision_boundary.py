@@ -3,7 +3,6 @@
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
@@ -34,11 +33,11 @@ class DecisionBoundary(Callback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw with the weights that were tested."""
+        if not trainer.is_global_zero:
+            return
         data = trainer.datamodule
         if data.sample_shape != [2]:
-            rank_zero_info(f"DecisionBoundary draws points in the plane, not samples of shape {data.sample_shape}")
-            return
-        if not trainer.is_global_zero:
+            print(f"DecisionBoundary draws points in the plane, not samples of shape {data.sample_shape}")
             return
         x, y = grid_over(torch.cat([data.train_set.samples, data.test_set.samples]))
         points = torch.stack([x.flatten(), y.flatten()], dim=1).to(pl_module.device, pl_module.dtype)

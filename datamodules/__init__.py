@@ -5,6 +5,7 @@ from datamodules.cifar10 import CIFAR10DataModule
 from datamodules.image_folder import ImageFolderDataModule
 from datamodules.images import DigitsDataModule, FashionMNISTDataModule, MNISTDataModule
 from datamodules.in_memory import DataError, InMemoryDataModule, InMemoryDataset
+from datamodules.palindrome import PalindromeDataModule
 from datamodules.toy import BlobsDataModule, CirclesDataModule, MoonsDataModule, XORDataModule
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "MNISTDataModule",
     "MixUp",
     "MoonsDataModule",
+    "PalindromeDataModule",
     "PerSample",
     "RandomCrop",
     "XORDataModule",

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from sklearn.datasets import make_blobs, make_circles, make_moons
 from sklearn.model_selection import train_test_split
+from torch.utils.data import DataLoader
 
 from datamodules.in_memory import InMemoryDataModule, InMemoryDataset
 
@@ -98,14 +99,17 @@ class XORDataModule(InMemoryDataModule):
     """The four points of XOR at the corners of the unit square, sample (2,) float32.
 
     The task is to fit these four points, so training, validation and test set are the same four: the only data
-    set of the project whose parts overlap.
+    set of the project whose parts overlap. Each training step takes all four.
 
     Args:
-        batch_size: 4 is the full batch.
+        steps_per_epoch: training steps between two looks at the validation accuracy.
     """
 
-    def __init__(self, batch_size: int = 4):
-        super().__init__(batch_size)
+    def __init__(self, steps_per_epoch: int = 20):
+        super().__init__(batch_size=4)
+        if steps_per_epoch < 1:
+            raise ValueError(f"steps_per_epoch must be >= 1, got {steps_per_epoch}")
+        self.steps_per_epoch = steps_per_epoch
         self.sample_shape = [2]
         self.num_classes = 2
         self.class_names = ["0", "1"]
@@ -117,3 +121,7 @@ class XORDataModule(InMemoryDataModule):
         points = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
         four = _as_dataset(points, points[:, 0] ^ points[:, 1])
         return four, four, four
+
+    def train_dataloader(self) -> DataLoader:
+        """The full batch, ``steps_per_epoch`` times; nothing to shuffle."""
+        return self._loader(self.train_set, [0, 1, 2, 3] * self.steps_per_epoch, self.batch_size)

@@ -24,6 +24,7 @@ import callbacks
 import configs
 import datamodules  # noqa: F401  (its classes are found by name)
 import lit_models
+from callbacks.atomic_checkpoint import AtomicCheckpointIO
 from callbacks.run_record import RunRecord, shortest, write_json
 from datamodules import DataError, InMemoryDataModule
 from scripts.errors import UsageError, one_line
@@ -151,7 +152,10 @@ class FirstlightCLI(LightningCLI):
         if config.trainer.logger not in (None, True):
             logger = config.trainer.logger
         return super().instantiate_trainer(
-            default_root_dir=str(self.run_dir), enable_progress_bar=show_progress, logger=logger
+            default_root_dir=str(self.run_dir),
+            enable_progress_bar=show_progress,
+            logger=logger,
+            plugins=[AtomicCheckpointIO(), *(config.trainer.plugins or [])],
         )
 
     def after_instantiate_classes(self) -> None:
@@ -168,6 +172,9 @@ class FirstlightCLI(LightningCLI):
         except (DataError, MisconfigurationException):
             if not self.options["run"]:
                 shutil.rmtree(self.run_dir, ignore_errors=True)
+            raise
+        except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into the latter
+            print(f"\ninterrupted; to continue: firstlight fit --run {self.run_dir}", file=sys.stderr)
             raise
         if self.trainer.fast_dev_run:
             return
@@ -301,20 +308,17 @@ def _print_result(run_dir: Path, result: dict[str, Any]) -> None:
     )
 
 
-class _NoAdvertisements(logging.Filter):
-    """Drops Lightning's tips for other products, which have no switch."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "Tip:" not in record.getMessage()
-
-
 def _quieten() -> None:
     """Silence what tells a user of this command nothing; each with its reason."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoAdvertisements())
+    # Lightning's notes on seeds, devices and files repeat what result.json says; among them are advertisements.
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # An in-memory loader is faster without workers.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Metrics are logged once an epoch, so the interval in steps does not matter.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # The epoch's sums are torchmetrics', which adds them up over the ranks itself.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     # A run that is continued has checkpoints; that is the point.
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     # Lightning 2.6 builds a LeafSpec, which torch 2.15 deprecates.

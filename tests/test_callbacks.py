@@ -56,12 +56,12 @@ def test_tracing_leaves_modes_and_running_statistics_alone():
     assert not net[0]._forward_hooks
 
 
-def test_decision_boundary_needs_points_in_the_plane(trainer, tmp_path, caplog):
+def test_decision_boundary_needs_points_in_the_plane(trainer, tmp_path, capsys):
     data = DigitsDataModule()
     model = LitMLP([1, 8, 8], 10, data.mean, data.std, hidden=[8])
     run = trainer(callbacks=[DecisionBoundary()], default_root_dir=str(tmp_path))
     run.test(model, data, verbose=False)
-    assert "not samples of shape [1, 8, 8]" in caplog.text
+    assert "not samples of shape [1, 8, 8]" in capsys.readouterr().out
     assert not (tmp_path / "figures").exists()
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,21 @@ def test_weights_of_another_network_are_refused(refused, fit_digits, configs):
     line = refused("test", "-c", str(configs / "moons/mlp.yaml"), "--weights", path)
     assert "does not fit this model" in line
     assert "size mismatch" in line
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(firstlight, configs):
+    command = [sys.executable, "-m", "scripts.main", "fit", "-c", str(configs / "digits/mlp.yaml"), *DIGITS]
+    ddp = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--new_run", "ddp"]
+    environment = os.environ | {"PYTHONPATH": str(configs.parent), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, *ddp], env=environment, check=True, timeout=300)
+    result = read_json(Path("ddp/result.json"))
+    assert result["num_processes"] == 2
+    assert result["steps"] == 20  # half as many as one process takes
+    firstlight(["test", "--run", "ddp", "--trainer.devices", "1", "--trainer.strategy", "auto"])
+    alone = read_json(Path("ddp/test.json"))["metrics"]
+    assert alone["test/acc"] == result["metrics"]["test/acc"]
+    assert alone["test/loss"] == pytest.approx(result["metrics"]["test/loss"], rel=1e-5)
 
 
 @pytest.mark.real_data

@@ -1,6 +1,7 @@
 """A run that was cut off continues to exactly the result it would have had."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -95,6 +96,37 @@ def test_every_epoch_leaves_a_checkpoint_also_when_it_is_not_the_best(fit_moons,
         fit_moons("--new_run", "cut", "--model.optimizer.lr", "1.0")
     epochs = [torch.load(f"cut/checkpoints/{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")]
     assert epochs[0] < epochs[1] == 4
+
+
+def test_ctrl_c_says_how_to_continue(fit_moons, monkeypatch, capfd):
+    def interrupt(self, batch, batch_idx):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LitClassifier, "training_step", interrupt)
+    with pytest.raises(SystemExit) as exit_:
+        fit_moons("--new_run", "cut")
+    assert exit_.value.code == 1
+    assert "to continue: firstlight fit --run cut" in capfd.readouterr().err
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(fit_moons, firstlight, monkeypatch):
+    undisturbed = fit_moons("--new_run", "undisturbed")
+    save, calls = torch.save, []
+
+    def until_full(checkpoint, path):
+        calls.append(path)
+        if len(calls) > 5:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(checkpoint, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", until_full)
+        with pytest.raises(OSError, match="No space left"):
+            fit_moons("--new_run", "cut")
+    assert {path.name for path in Path("cut/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert weights(Path("cut"))
+    assert_same_run(firstlight(["fit", "--run", "cut"]), undisturbed)
 
 
 def test_a_complete_run_is_not_repeated(fit_moons, refused):

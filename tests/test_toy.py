@@ -65,6 +65,13 @@ def test_xor_is_its_truth_table():
     assert train is val is test
 
 
+def test_every_xor_step_sees_all_four_points():
+    data = XORDataModule(steps_per_epoch=3)
+    data.setup()
+    batches = [sorted(map(tuple, samples.tolist())) for samples, _ in data.train_dataloader()]
+    assert batches == [[(0, 0), (0, 1), (1, 0), (1, 1)]] * 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

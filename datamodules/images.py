@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from torch import nn
 from torchvision import datasets
 
-from datamodules.in_memory import DataError, InMemoryDataModule, InMemoryDataset
+from datamodules.image_data import ImageDataModule
+from datamodules.in_memory import DataError, InMemoryDataset
 
 
-class DigitsDataModule(InMemoryDataModule):
+class DigitsDataModule(ImageDataModule):
     """The 1,797 handwritten digits bundled with scikit-learn, sample (1, 8, 8) uint8; split at random, stratified.
 
     Source: E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI, 1998. Grey levels 0-16
@@ -26,11 +28,20 @@ class DigitsDataModule(InMemoryDataModule):
     Args:
         split: shares of the training, validation and test images; they sum to 1.
         split_seed: of the split; not the training seed.
+        augment: as in :class:`ImageDataModule`.
+        on_device: as in :class:`ImageDataModule`.
         batch_size: training images per step.
     """
 
-    def __init__(self, split: list[float] = (0.7, 0.1, 0.2), split_seed: int = 42, batch_size: int = 64):
-        super().__init__(batch_size)
+    def __init__(
+        self,
+        split: list[float] = (0.7, 0.1, 0.2),
+        split_seed: int = 42,
+        augment: list[nn.Module] | None = None,
+        on_device: bool | None = None,
+        batch_size: int = 64,
+    ):
+        super().__init__(augment, on_device, batch_size)
         if len(split) != 3 or min(split) <= 0 or abs(sum(split) - 1) > 1e-6:
             raise ValueError(f"split must be three shares > 0 that sum to 1, got {list(split)}")
         self.sample_shape = [1, 8, 8]
@@ -76,7 +87,7 @@ def check_idx_file(path: Path, md5: str | None) -> None:
         raise DataError(f"{path} is damaged: its MD5 is not {md5}: {way_out}")
 
 
-class MNISTDataModule(InMemoryDataModule):
+class MNISTDataModule(ImageDataModule):
     """MNIST, sample (1, 28, 28) uint8, split 55,000 / 5,000 / 10,000; the test part is the original one.
 
     Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998. Read from
@@ -85,6 +96,8 @@ class MNISTDataModule(InMemoryDataModule):
     Args:
         root: folder of torchvision data sets; default ``$PATH_DATASETS``, else ``data``.
         split_seed: chooses the 5,000 validation images; not the training seed.
+        augment: as in :class:`ImageDataModule`.
+        on_device: as in :class:`ImageDataModule`.
         batch_size: training images per step.
 
     Raises:
@@ -102,8 +115,15 @@ class MNISTDataModule(InMemoryDataModule):
         "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
     }
 
-    def __init__(self, root: str | None = None, split_seed: int = 42, batch_size: int = 64):
-        super().__init__(batch_size)
+    def __init__(
+        self,
+        root: str | None = None,
+        split_seed: int = 42,
+        augment: list[nn.Module] | None = None,
+        on_device: bool | None = None,
+        batch_size: int = 64,
+    ):
+        super().__init__(augment, on_device, batch_size)
         self.root = root or os.environ.get("PATH_DATASETS") or "data"
         self.split_seed = split_seed
         self.sample_shape = [1, 28, 28]

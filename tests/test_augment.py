@@ -152,6 +152,7 @@ def test_training_batches_alone_are_augmented_and_each_epoch_anew_but_repeatably
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_data_live_on_the_gpu_and_batches_are_cut_there(tmp_path):
     data = Numbered(augment=[HorizontalFlip()])
     recorder = Recorder()

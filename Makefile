@@ -44,6 +44,8 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.mnist_epoch
+	$(BIN)/python -m benchmarks.rnn_step
+	$(BIN)/python -m benchmarks.bf16_vgg
 
 results: $(READY)
 	$(BIN)/firstlight report --readme README.md

@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from rich import print as rich_print
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor, nn
@@ -107,4 +107,5 @@ class LayerTable(Callback):
             table.add_column(column, justify="right" if column == "parameters" else "left")
         for layer in layers:
             table.add_row(*map(escape, layer.cells()))
-        rich_print(table)
+        console = Console()
+        console.print(table, width=console.width if console.is_terminal else 120)

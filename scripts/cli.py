@@ -159,9 +159,19 @@ class FirstlightCLI(LightningCLI):
         )
 
     def after_instantiate_classes(self) -> None:
-        """Load ``--weights``."""
-        if self.options["weights"]:
-            _load_weights(self.model, Path(self.options["weights"]))
+        """Load ``--weights``, or the weights that are to be measured."""
+        path = self.options["weights"] or (self._best_checkpoint() if self.subcommand != "fit" else None)
+        if path:
+            _load_weights(self.model, Path(path))
+        self.measured = path
+
+    def _best_checkpoint(self) -> Path:
+        if not self.options["run"]:
+            raise UsageError(f"{self.subcommand} needs --run DIR or --weights FILE: untrained weights measure nothing")
+        path = self.run_dir / "checkpoints" / "best.ckpt"
+        if not path.exists():
+            raise UsageError(f"{path} does not exist: continue the run first, firstlight fit --run {self.run_dir}")
+        return path
 
     def fit(self, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
         """Train, test the best checkpoint, and record the result."""
@@ -212,29 +222,18 @@ class FirstlightCLI(LightningCLI):
         self._measure(self.trainer.test, model, datamodule)
 
     def _measure(self, measure: Any, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
-        measure(model, datamodule, ckpt_path=self._best(), weights_only=True, verbose=False)
+        measure(model, datamodule, verbose=False)
         metrics = {name: shortest(value) for name, value in self.trainer.callback_metrics.items()}
         if self.trainer.is_global_zero:
             path = self.run_dir / f"{self.subcommand}.json"
-            write_json(path, {"checkpoint": self._best() or self.options["weights"], "metrics": metrics})
+            write_json(path, {"checkpoint": str(self.measured), "metrics": metrics})
             print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()), f"-> {path}")
 
     def predict(self, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
         """Write the predictions for the test set."""
-        self.trainer.predict(model, datamodule, ckpt_path=self._best(), weights_only=True, return_predictions=False)
+        self.trainer.predict(model, datamodule, return_predictions=False)
         if self.trainer.is_global_zero:
             print(f"-> {self.run_dir / 'predictions.csv'}")
-
-    def _best(self) -> str | None:
-        """The checkpoint to measure: ``--weights`` are loaded already, else the run's best."""
-        if self.options["weights"]:
-            return None
-        if not self.options["run"]:
-            raise UsageError(f"{self.subcommand} needs --run DIR or --weights FILE: untrained weights measure nothing")
-        best = self.run_dir / "checkpoints" / "best.ckpt"
-        if not best.exists():
-            raise UsageError(f"{best} does not exist: continue the run first, firstlight fit --run {self.run_dir}")
-        return str(best)
 
 
 def _option(args: list[str], name: str) -> str | None:
@@ -291,12 +290,12 @@ def _load_weights(model: L.LightningModule, path: Path) -> None:
         UsageError: the file is missing, no checkpoint, or one for another network.
     """
     if not path.is_file():
-        raise UsageError(f"--weights {path} does not exist")
+        raise UsageError(f"{path} does not exist: --weights names a checkpoint")
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         model.load_state_dict(checkpoint["state_dict"])
     except (RuntimeError, KeyError, EOFError, UnpicklingError) as error:
-        raise UsageError(f"--weights {path} does not fit this model: {error}") from error
+        raise UsageError(f"{path} does not fit this model: {error}") from error
 
 
 def _print_result(run_dir: Path, result: dict[str, Any]) -> None:

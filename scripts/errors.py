@@ -1,10 +1,24 @@
 """What the user got wrong, in one line."""
 
+import argparse
 import re
+from typing import NoReturn
 
 
 class UsageError(Exception):
     """The user's words or files are wrong; the message says which and what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusals are one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the words.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def one_line(error: BaseException) -> str:

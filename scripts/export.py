@@ -1,6 +1,5 @@
 """``firstlight export --run DIR``: a trained model as one ONNX file that needs none of this project."""
 
-import argparse
 import contextlib
 import io
 import logging
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scripts.errors import UsageError
+from scripts.errors import Parser, UsageError
 from scripts.trained import Trained, load_run
 
 TOLERANCE = 1e-5
@@ -71,7 +70,7 @@ def main(command: str, options: list[str]) -> Path:
     Raises:
         UsageError: no such run, a package is missing, or the file disagrees with the checkpoint.
     """
-    parser = argparse.ArgumentParser(prog=f"firstlight {command}", description=__doc__)
+    parser = Parser(prog=f"firstlight {command}", description=__doc__)
     parser.add_argument("--run", required=True, metavar="DIR", help="directory of the run")
     parser.add_argument("--output", metavar="FILE", help="default: model.onnx in that directory")
     args = parser.parse_args(options)

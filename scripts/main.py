@@ -14,7 +14,8 @@ commands:
   fit        train, then test the checkpoint that was best on validation, all in one run directory
   validate   measure a run's best checkpoint on the validation set
   test       measure a run's best checkpoint on the test set
-  predict    write a run's predictions for the test set
+  predict    write a run's predictions for the test set, or with --images for your own pictures
+  export     write a run's best checkpoint as an ONNX file
   report     tabulate the results of finished runs
 
 examples:
@@ -22,6 +23,7 @@ examples:
   firstlight fit -c configs/mnist/mlp.yaml --trainer.max_epochs 3 --data DigitsDataModule
   firstlight fit --run runs/mnist-mlp/20260101-120000-seed42        continue an unfinished run
   firstlight test --run runs/mnist-mlp/20260101-120000-seed42
+  firstlight predict --run runs/mnist-mlp/20260101-120000-seed42 --images my_pictures/
 
 `firstlight COMMAND --help` lists a command's options.
 """
@@ -31,6 +33,7 @@ MODULES = {
     "validate": "scripts.cli",
     "test": "scripts.cli",
     "predict": "scripts.cli",
+    "export": "scripts.export",
     "report": "scripts.report",
 }
 
@@ -55,7 +58,9 @@ def main(args: list[str] | None = None) -> object:
     try:
         if command not in MODULES:
             raise UsageError(f"unknown command {command!r}: one of {', '.join(MODULES)}")
-        return importlib.import_module(MODULES[command]).main(command, options)
+        pictures = command == "predict" and any(option.split("=")[0] == "--images" for option in options)
+        module = "scripts.predict_images" if pictures else MODULES[command]
+        return importlib.import_module(module).main(command, options)
     except UsageError as error:
         print("firstlight: " + " ".join(str(error).split()), file=sys.stderr)
         raise SystemExit(2) from error

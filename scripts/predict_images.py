@@ -1,6 +1,5 @@
 """``firstlight predict --run DIR --images FOLDER``: a trained model's classes for your own pictures."""
 
-import argparse
 import csv
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from datamodules.image_folder import UnreadableImageError, decode, image_files, read_image, to_array
-from scripts.errors import UsageError
+from scripts.errors import Parser, UsageError
 from scripts.trained import Trained, load_run
 
 BATCH_SIZE = 256
@@ -105,7 +104,7 @@ def main(command: str, options: list[str]) -> Path:
     Raises:
         UsageError: no such run or folder, a model that takes no images, or no picture that can be read.
     """
-    parser = argparse.ArgumentParser(prog=f"firstlight {command}", description=__doc__)
+    parser = Parser(prog=f"firstlight {command}", description=__doc__)
     parser.add_argument("--run", required=True, metavar="DIR", help="directory of the run")
     parser.add_argument("--images", required=True, metavar="FOLDER", help="folder of pictures, or one picture")
     parser.add_argument("--output", metavar="FILE", help="default: predictions.csv in the run's directory")

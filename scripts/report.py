@@ -1,12 +1,11 @@
 """``firstlight report``: the results of finished runs as a table, on the terminal and in the README."""
 
-import argparse
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from scripts.errors import UsageError
+from scripts.errors import Parser, UsageError
 from studies.summary import HEADER, Experiment, as_markdown, gather, read_results, table_rows
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -38,7 +37,7 @@ def replace_table(path: Path, experiments: list[Experiment]) -> None:
 
 def main(command: str, options: list[str]) -> list[Experiment]:
     """Print the table of all finished runs found."""
-    parser = argparse.ArgumentParser(prog=f"firstlight {command}", description=__doc__)
+    parser = Parser(prog=f"firstlight {command}", description=__doc__)
     parser.add_argument("roots", nargs="*", default=["runs"], help="folders to search for runs (default: runs)")
     parser.add_argument("--readme", metavar="FILE", help="rewrite the results table in this Markdown file")
     args = parser.parse_args(options)

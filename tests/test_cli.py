@@ -156,7 +156,10 @@ def test_weights_start_from_a_checkpoint(fit_digits, firstlight):
         (["fit", "-c", "MOONS", "--model.activation", "relu"], "model.activation: expected one of 'ReLU'"),
         (["fit", "-c", "MOONS", "--model.optimizer.lr", "-1"], "Invalid learning rate: -1.0"),
         (["fit", "-c", "MOONS", "--trainer.precision", "7"], "trainer.precision: expected one of 64, 32, 16"),
-        (["fit", "-c", "MOONS", "--weights", "nosuch.ckpt"], "--weights nosuch.ckpt does not exist"),
+        (
+            ["fit", "-c", "MOONS", "--weights", "nosuch.ckpt"],
+            "nosuch.ckpt does not exist: --weights names",
+        ),
         (["fit", "-c", "MOONS", "--new_run", "."], "--new_run . exists already"),
         (["fit", "--run", "."], "--run . holds no config.yaml"),
         (["test", "--run", "."], "--run . holds no config.yaml"),
@@ -192,6 +195,10 @@ def test_weights_of_another_network_are_refused(refused, fit_digits, configs):
     line = refused("test", "-c", str(configs / "moons/mlp.yaml"), "--weights", path)
     assert "does not fit this model" in line
     assert "size mismatch" in line
+
+
+def test_a_run_measured_as_another_network_is_refused(refused, fit_digits):
+    assert "does not fit this model" in refused("test", "--run", str(fit_digits().run_dir), "--model.hidden", "[3]")
 
 
 @pytest.mark.slow

@@ -178,7 +178,7 @@ def test_the_start_of_the_learned_memory_remembers_nothing_and_the_designed_latc
 
 
 def test_the_task_sheets_defaults_solve_five_digits(firstlight, configs):
-    options = ["--trainer.max_epochs", "8", "--trainer.accelerator", "cpu", "--trainer.logger", "false"]
+    options = ["--trainer.max_epochs", "5", "--trainer.accelerator", "cpu", "--trainer.logger", "false"]
     cli = firstlight(["fit", "-c", str(configs / "palindrome/defaults.yaml"), *options])
     assert cli.result["metrics"]["test/acc"] == 1
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
+from datamodules import DigitsDataModule
 from datamodules.augment import Cutout, HorizontalFlip, MixUp, PerSample, RandomCrop
 from datamodules.image_data import ImageDataModule
 from datamodules.in_memory import InMemoryDataset
+from lit_models import LitMLP
 
 IMAGES = torch.arange(64 * 3 * 9 * 7, dtype=torch.int64).remainder(251).to(torch.uint8).view(64, 3, 9, 7)
 TARGETS = torch.arange(64) % 4
@@ -149,6 +151,30 @@ def test_training_batches_alone_are_augmented_and_each_epoch_anew_but_repeatably
     assert all(changed)
     offsets = [torch.cat([x for e, x in first["train"] if e == epoch])[:, 0, 0, 1].sort().values for epoch in (0, 1)]
     assert not torch.equal(*offsets)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
+def test_a_run_resumed_at_an_epochs_end_sees_the_images_of_the_undisturbed_run(trainer, tmp_path):
+    def parts() -> tuple[LitMLP, DigitsDataModule]:
+        data = DigitsDataModule(augment=[RandomCrop(1), HorizontalFlip()])
+        return LitMLP([1, 8, 8], 10, data.mean, data.std, hidden=[8], dropout=0.2), data
+
+    L.seed_everything(3)
+    undisturbed, data = parts()
+    start = {name: value.clone() for name, value in undisturbed.state_dict().items()}
+    trainer(max_epochs=3).fit(undisturbed, data)
+    first, data = parts()
+    first.load_state_dict(start)
+    interrupted = trainer(max_epochs=2)
+    interrupted.fit(first, data)
+    interrupted.save_checkpoint(tmp_path / "two.ckpt")
+    torch.rand(17)  # a process of its own starts with other random numbers
+    second, data = parts()
+    trainer(max_epochs=3).fit(second, data, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
+    for name, value in undisturbed.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
 
 
 @pytest.mark.gpu

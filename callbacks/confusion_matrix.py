@@ -5,13 +5,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from callbacks.collected_logits import CollectedLogits
 from callbacks.figures import PALETTE, publish
-from callbacks.test_logits import TestLogits
 
 MOST_CLASSES_WITH_COUNTS = 20
 
 
-class ConfusionMatrix(TestLogits):
+class ConfusionMatrix(CollectedLogits):
     """After the test, two figures: the confusion matrix, and the accuracy of each class."""
 
     def draw(self, trainer: L.Trainer, logits: Tensor, targets: Tensor) -> None:

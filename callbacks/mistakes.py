@@ -7,14 +7,14 @@ from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from callbacks.collected_logits import CollectedLogits
 from callbacks.figures import publish
 from callbacks.pictures import is_image, to_picture
-from callbacks.test_logits import TestLogits
 
 COLUMNS = 6
 
 
-class ConfidentMistakes(TestLogits):
+class ConfidentMistakes(CollectedLogits):
     """After the test, one page of wrongly classified images, the most confident first.
 
     Args:

@@ -1,7 +1,5 @@
 """The convolutional networks: parameter counts of the reports, shapes, and the fast network's stem."""
 
-import statistics
-import time
 from pathlib import Path
 
 import pytest
@@ -168,27 +166,3 @@ def test_warmup_rises_in_equal_steps_and_the_rest_is_torchs_cosine():
         WarmupCosine(ours, 5, 5)
     with pytest.raises(ValueError, match="warmup must be >= 0, got -1"):
         WarmupCosine(ours, -1, 5)
-
-
-def _seconds_a_step(model: LitCNN, dtype: torch.dtype | None) -> float:
-    images, targets = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), torch.arange(128) % 10
-    start = time.perf_counter()
-    with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-        loss = nn.functional.cross_entropy(model(images), targets)
-    loss.backward()
-    model.zero_grad()
-    return time.perf_counter() - start
-
-
-@pytest.mark.slow
-def test_bfloat16_is_almost_twice_as_fast_as_float32_on_the_vgg_where_the_processor_has_it():
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    if "avx512_bf16" not in flags and "amx_bf16" not in flags:
-        pytest.skip("needs a processor with AVX512_BF16 or AMX")
-    model = LitCNN(**CIFAR10, layers=layers_of("b_vgg"))
-    seconds = {torch.bfloat16: [], None: []}
-    for _ in range(6):  # in turn, so that a busy machine slows both; the first of each warms up
-        for dtype, times in seconds.items():
-            times.append(_seconds_a_step(model, dtype))
-    fast, plain = (statistics.median(times[1:]) for times in seconds.values())
-    assert plain / fast >= 1.8

@@ -7,11 +7,11 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 from callbacks import ConfidentMistakes, ConfusionMatrix, FirstLayer
+from callbacks.collected_logits import CollectedLogits
 from callbacks.confusion_matrix import confusion_counts
 from callbacks.feature_maps import filters_of, first_layer, one_of_each_class, output_of
 from callbacks.mistakes import most_confident_mistakes
 from callbacks.pictures import grid
-from callbacks.test_logits import TestLogits
 from datamodules import DigitsDataModule, MoonsDataModule
 from lit_models import LitCNN, LitMLP
 
@@ -53,7 +53,7 @@ def test_looking_inside_changes_no_weight_and_writes_every_figure(trainer, tmp_p
 
 
 def test_the_kept_logits_are_those_of_a_plain_pass_over_the_test_set(trainer):
-    class Keep(TestLogits):
+    class Keep(CollectedLogits):
         def draw(self, trainer, logits, targets):
             self.kept = logits, targets
 

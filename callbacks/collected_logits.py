@@ -7,14 +7,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 
-class TestLogits(Callback):
+class CollectedLogits(Callback):
     """Keeps the logits that the test computes, and hands them to :meth:`draw` in the order of the test set.
 
     They are taken as the module returns them, so that nothing is computed twice. Under several processes each
     keeps those of its own samples, and the first one draws all.
     """
-
-    __test__ = False  # no test case of pytest's, for all its name
 
     def __init__(self) -> None:
         self._logits: list[Tensor] = []

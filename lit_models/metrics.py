@@ -21,9 +21,10 @@ class LossAndAccuracy(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Add a batch: mean loss (), logits (B, C), targets (B,)."""
+        """Add a batch: mean loss (), logits (B, C), targets (B,) or, of blended samples, shares (B, C)."""
+        classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
         self.loss_sum += loss.detach() * len(targets)
-        self.hits += (logits.detach().argmax(dim=1) == targets).sum()
+        self.hits += (logits.detach().argmax(dim=1) == classes).sum()
         self.count += len(targets)
 
     def compute(self) -> dict[str, Tensor]:

@@ -177,6 +177,19 @@ def test_a_run_resumed_at_an_epochs_end_sees_the_images_of_the_undisturbed_run(t
         assert torch.equal(value, second.state_dict()[name]), name
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
+def test_a_model_learns_from_blended_images_and_is_measured_on_whole_ones(trainer):
+    L.seed_everything(0)
+    data = DigitsDataModule(augment=[MixUp(10)])
+    model = LitMLP([1, 8, 8], 10, data.mean, data.std, hidden=[32])
+    runner = trainer(max_epochs=8)
+    runner.fit(model, data)
+    assert runner.callback_metrics["val/acc"] > 0.9
+    assert 0.5 < runner.callback_metrics["train/acc"] < runner.callback_metrics["val/acc"]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_data_live_on_the_gpu_and_batches_are_cut_there(tmp_path):

@@ -85,7 +85,7 @@ class LayerTable(Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Trace the first training samples, as many as make one batch."""
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # which leaves no files
             return
         data = trainer.datamodule
         samples = data.train_set.samples[: data.batch_size].to(pl_module.device)

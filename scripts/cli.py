@@ -136,13 +136,9 @@ class FirstlightCLI(LightningCLI):
         """The Trainer that writes into the run directory, with a progress bar on a terminal only."""
         config = self.config_init[self.subcommand]
         self.record = RunRecord(config.checkpoint.monitor, config.checkpoint.mode)
-        extra = [self.record, *([callbacks.PredictionTable()] if self.subcommand == "predict" else [])]
-        # The other checkpoint's save_last would save only the epochs that are the best so far.
-        extra.append(
-            ModelCheckpoint(
-                config.checkpoint.dirpath, "last", save_on_train_epoch_end=True, enable_version_counter=False
-            )
-        )
+        extra: list[L.Callback] = [] if config.trainer.fast_dev_run else [self.record, self._last_checkpoint()]
+        if self.subcommand == "predict":
+            extra.append(callbacks.PredictionTable())
         show_progress = sys.stdout.isatty() and config.trainer.enable_progress_bar is not False
         if show_progress:
             extra.append(RichProgressBar())
@@ -157,6 +153,11 @@ class FirstlightCLI(LightningCLI):
             logger=logger,
             plugins=[AtomicCheckpointIO(), *(config.trainer.plugins or [])],
         )
+
+    def _last_checkpoint(self) -> ModelCheckpoint:
+        """The other checkpoint's ``save_last`` would save only the epochs that are the best so far."""
+        folder = self.run_dir / "checkpoints"
+        return ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
 
     def after_instantiate_classes(self) -> None:
         """Load ``--weights``, or the weights that are to be measured."""
@@ -294,7 +295,7 @@ def _load_weights(model: L.LightningModule, path: Path) -> None:
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, KeyError, EOFError, UnpicklingError) as error:
+    except (RuntimeError, LookupError, EOFError, UnpicklingError) as error:
         raise UsageError(f"{path} does not fit this model: {error}") from error
 
 

@@ -135,6 +135,11 @@ def test_a_config_records_what_the_command_line_changed(fit_digits):
     assert saved["experiment"] == "digits-mlp"
 
 
+def test_a_fast_dev_run_leaves_nothing(fit_digits, tmp_path):
+    fit_digits("--trainer.fast_dev_run", "true")
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_start_from_a_checkpoint(fit_digits, firstlight):
     run = fit_digits().run_dir
     start = str(run / "checkpoints/best.ckpt")

@@ -37,7 +37,7 @@ class DecisionBoundary(Callback):
             return
         data = trainer.datamodule
         if data.sample_shape != [2]:
-            print(f"DecisionBoundary draws points in the plane, not samples of shape {data.sample_shape}")
+            trainer.print(f"DecisionBoundary draws points in the plane, not samples of shape {data.sample_shape}")
             return
         x, y = grid_over(torch.cat([data.train_set.samples, data.test_set.samples]))
         points = torch.stack([x.flatten(), y.flatten()], dim=1).to(pl_module.device, pl_module.dtype)

@@ -5,7 +5,6 @@ import math
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -27,7 +26,7 @@ class FirstLayer(Callback):
         """Draw with the weights that were tested."""
         data = trainer.datamodule
         if not is_image(data.sample_shape):
-            rank_zero_info(f"FirstLayer draws what sees images, not samples of shape {data.sample_shape}")
+            trainer.print(f"FirstLayer draws what sees images, not samples of shape {data.sample_shape}")
             return
         if not trainer.is_global_zero:
             return

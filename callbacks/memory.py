@@ -3,7 +3,6 @@
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_info
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -75,7 +74,7 @@ class MemoryView(Callback):
         """Measure the start, or take up after a resumed one."""
         self.active = hasattr(getattr(pl_module.net, "rnn", None), "states")
         if not self.active:
-            rank_zero_info(f"MemoryView needs a recurrent network, not {type(pl_module.net).__name__}")
+            trainer.print(f"MemoryView needs a recurrent network, not {type(pl_module.net).__name__}")
         if trainer.current_epoch == 0:
             self._measure(trainer, pl_module, 0)
 

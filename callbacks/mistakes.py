@@ -3,7 +3,6 @@
 import math
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -31,11 +30,11 @@ class ConfidentMistakes(CollectedLogits):
         """Draw the page; without mistakes there is none."""
         data = trainer.datamodule
         if not is_image(data.sample_shape):
-            rank_zero_info(f"ConfidentMistakes draws images, not samples of shape {data.sample_shape}")
+            trainer.print(f"ConfidentMistakes draws images, not samples of shape {data.sample_shape}")
             return
         rows, confidence = most_confident_mistakes(logits, targets)
         if not len(rows):
-            rank_zero_info("ConfidentMistakes has none to draw: every test image is classified correctly")
+            trainer.print("ConfidentMistakes has none to draw: every test image is classified correctly")
             return
         title = f"{len(rows):,} of {len(targets):,} test images are wrong; the surest first"
         shown = rows[: self.num_images]

@@ -15,13 +15,15 @@ commands:
   validate   measure a run's best checkpoint on the validation set
   test       measure a run's best checkpoint on the test set
   predict    write a run's predictions for the test set
-  report     tabulate the results of finished runs
+  study      run what a study's file asks for and is missing, on this machine or a cluster
+  report     everything found, with the published numbers: a table here, and one HTML file
 
 examples:
   firstlight fit -c configs/moons/mlp.yaml
   firstlight fit -c configs/mnist/mlp.yaml --trainer.max_epochs 3 --data DigitsDataModule
   firstlight fit --run runs/mnist-mlp/20260101-120000-seed42        continue an unfinished run
   firstlight test --run runs/mnist-mlp/20260101-120000-seed42
+  firstlight study configs/studies/demo.yaml --jobs 2
 
 `firstlight COMMAND --help` lists a command's options.
 """
@@ -31,6 +33,7 @@ MODULES = {
     "validate": "scripts.cli",
     "test": "scripts.cli",
     "predict": "scripts.cli",
+    "study": "scripts.study",
     "report": "scripts.report",
 }
 

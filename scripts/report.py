@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.errors import UsageError
+from studies.record import Findings
 from studies.summary import HEADER, Experiment, as_markdown, gather, read_results, table_rows
+from studies.tables import brief_table
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
@@ -18,6 +20,17 @@ def print_table(experiments: list[Experiment]) -> None:
     for column in HEADER:
         table.add_column(column, justify="left" if column in HEADER[:2] else "right", no_wrap=True)
     for row in table_rows(experiments):
+        table.add_row(*row)
+    Console().print(table)
+
+
+def print_findings(findings: Findings) -> None:
+    """A study's table."""
+    table = Table(title=findings.record["question"], title_justify="left")
+    header, rows = brief_table(findings)
+    for column in header:
+        table.add_column(column, justify="left" if column == "variant" else "right", overflow="fold")
+    for row in rows:
         table.add_row(*row)
     Console().print(table)
 

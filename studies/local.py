@@ -134,7 +134,7 @@ class _Worker:
     def end(self) -> tuple[Run | None, tuple[Any] | None]:
         """The run, and what its call returned, as a tuple of one; None when the worker has died."""
         run, self.run = self.run, None
-        with contextlib.suppress(EOFError, ConnectionResetError):
+        with contextlib.suppress(EOFError, ConnectionError):
             if self.connection.poll():
                 return run, (self.connection.recv(),)
         self.process.join()
@@ -169,7 +169,7 @@ def _serve(connection: Connection, warm_up: Callable[[], None]) -> None:
     sys.argv = sys.argv[:1]
     sys.stdout.reconfigure(line_buffering=True)
     warm_up()
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, ConnectionError):
         while True:
             function, arguments = connection.recv()
             connection.send(function(*arguments))

@@ -59,7 +59,8 @@ class _UniqueKeys(yaml.SafeLoader):
     """YAML lets the second of two equal keys win without a word; here it is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        merge = "tag:yaml.org,2002:merge"
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]
         for key in keys:
             if keys.count(key) > 1:
                 raise SpecError(f"{key!r} stands twice in one mapping, line {node.start_mark.line + 1}")

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import sys
+import time
 import traceback
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Literal
 
 from studies.runs import Run, claim, directory, prepare
 
+MAX_DEATHS = 3
+BUSY_SECONDS = 2.0
 Train = Callable[[Path], None]
 
 
@@ -29,6 +33,37 @@ class Event:
     kind: Literal["started", "done", "failed", "busy", "lost", "tick"]
     run: Run | None = None
     message: str = ""
+
+
+class Backlog:
+    """The runs that wait for a worker.
+
+    A worker that dies takes its run back here, until that run has taken ``MAX_DEATHS`` workers with it. A run that
+    another study is training is waited for.
+    """
+
+    def __init__(self, runs: list[Run]):
+        self.queue = deque((0.0, run) for run in runs)
+        self.deaths: Counter[str] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self.queue)
+
+    def take(self) -> Run | None:
+        """The next run whose time has come."""
+        return self.queue.popleft()[1] if self.queue and self.queue[0][0] <= time.monotonic() else None
+
+    def settle(self, run: Run, outcome: Outcome) -> Event:
+        """What to report of a run that a worker has ended, after putting it back if it is to be tried again."""
+        if outcome.state == "lost":
+            self.deaths[run.id] += 1
+            if self.deaths[run.id] >= MAX_DEATHS:
+                outcome = Outcome("failed", f"its worker was killed {MAX_DEATHS} times")
+            else:
+                self.queue.appendleft((0.0, run))
+        elif outcome.state == "busy":
+            self.queue.append((time.monotonic() + BUSY_SECONDS, run))
+        return Event(outcome.state, run, outcome.message)
 
 
 def execute(run: Run, root: Path, train: Train) -> Outcome:

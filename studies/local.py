@@ -7,18 +7,15 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from studies.execute import Event, Outcome, Train, execute
+from studies.execute import MAX_DEATHS, Backlog, Event, Outcome, Train, execute
 from studies.runs import Run
 
-MAX_DEATHS = 3
 POLL_SECONDS = 0.5
-BUSY_SECONDS = 2.0
 
 
 class LocalLauncher:
@@ -62,29 +59,19 @@ class LocalLauncher:
     def launch(self, runs: list[Run], root: Path, train: Train) -> Iterator[Event]:
         """Train all runs and report as it goes.
 
-        A worker that dies takes its run back to the queue, until that run has taken ``MAX_DEATHS`` workers with
-        it. A run that another study is training is waited for.
-
         Args:
             runs: what to train, in order.
             root: the folder of all runs.
             train: picklable; see :func:`studies.execute.execute`.
         """
-        queue = deque((0.0, run) for run in runs)
-        deaths: Counter[str] = Counter()
-        while queue or any(worker.run for worker in self.workers):
+        backlog = Backlog(runs)
+        while backlog or any(worker.run for worker in self.workers):
             for worker in self.workers:
-                if not worker.run and queue and queue[0][0] <= time.monotonic():
-                    worker.begin(run := queue.popleft()[1], execute, run, root, train)
+                if not worker.run and (run := backlog.take()):
+                    worker.begin(run, execute, run, root, train)
                     yield Event("started", run)
             for run, outcome in self._answers():
-                if outcome.state == "lost":
-                    deaths[run.id] += 1
-                    if deaths[run.id] >= MAX_DEATHS:
-                        outcome = Outcome("failed", f"its worker was killed {MAX_DEATHS} times")
-                if outcome.state in ("busy", "lost"):
-                    queue.append((time.monotonic() + (BUSY_SECONDS if outcome.state == "busy" else 0), run))
-                yield Event(outcome.state, run, outcome.message)
+                yield backlog.settle(run, outcome)
             yield Event("tick")
 
     def _answers(self) -> Iterator[tuple[Run, Outcome]]:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from studies.record import Findings
 from studies.summary import Experiment, student_interval
@@ -23,11 +23,11 @@ INK = "#1a1c1e"
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", INK]
 DASHES = ["-", "--", ":", "-."]
 STYLE = {
-    "font.size": 9, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
+    "font.size": 10, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
     "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none",
-    "font.family": "sans-serif", "legend.frameon": False, "lines.linewidth": 1.6, "axes.titlesize": 9,
+    "font.family": "sans-serif", "legend.frameon": False, "lines.linewidth": 1.6, "axes.titlesize": 10,
 }  # fmt: skip
-WIDTH_INCHES = 5.4
+WIDTH_INCHES = 4.8
 
 
 def draw(findings: Findings, folder: Path) -> list[Path]:
@@ -62,7 +62,7 @@ def _style(k: int) -> dict[str, Any]:
 
 def _figure(height: float, columns: int = 1) -> tuple[Figure, Any]:
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    return figure, figure.subplots(1, columns, squeeze=False, sharey=True)[0]
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -124,7 +124,7 @@ def bars(findings: Findings, x: str | None = None) -> Figure | None:
     arms = [arm for arm in findings.arms if arm.by_seed(metric)]
     if not arms:
         return None
-    figure, (axes,) = _figure(0.9 + 0.34 * len(arms))
+    figure, (axes,) = _figure(1.1 + 0.36 * len(arms))
     lowest = min(min(arm.by_seed(metric).values()) for arm in arms)
     highest = max(max(arm.by_seed(metric).values()) for arm in arms)
     from_zero = lowest < highest / 2
@@ -135,7 +135,7 @@ def bars(findings: Findings, x: str | None = None) -> Figure | None:
             label = "published" if "published" not in axes.get_legend_handles_labels()[1] else None
             axes.plot(published["value"], row, "D", mfc="none", mec=INK, ms=6, label=label, zorder=4)
     axes.set(xlabel=metric_name(metric), yticks=range(len(arms)), yticklabels=[arm.name for arm in arms])
-    axes.invert_yaxis()
+    axes.set_ylim(len(arms) - 0.4, -0.6)  # the first variant on top
     axes.grid(axis="x", alpha=0.2)
     _percent(axes.xaxis, metric)
     if axes.get_legend_handles_labels()[1]:
@@ -215,17 +215,20 @@ def cost(findings: Findings) -> Figure | None:
     """The main metric against parameters and against seconds of training."""
     metric = findings.record["metrics"][0]
     figure, panels = _figure(3.2, 2)
+    arms = [(k, arm) for k, arm in enumerate(findings.arms) if arm.by_seed(metric)]
     for axes, field in zip(panels, ("num_parameters", "train_seconds"), strict=True):
-        for k, arm in enumerate(findings.arms):
-            if arm.by_seed(metric):
-                interval, at = (
-                    student_interval(arm.by_seed(metric).values()),
-                    student_interval(arm.by_seed(field).values()),
-                )
-                width = np.nan_to_num(interval.half_width)
-                colour = PALETTE[k % len(PALETTE)]
-                axes.errorbar(at.mean, interval.mean, width, fmt="o", ms=5, capsize=3, color=colour, label=arm.name)
-        axes.set(xlabel=metric_name(field), xscale="log", ylabel=metric_name(metric) if axes is panels[0] else "")
+        at = [arm.metric(field).mean for _, arm in arms]
+        for (k, arm), x in zip(arms, at, strict=True):
+            interval, colour = arm.metric(metric), PALETTE[k % len(PALETTE)]
+            width = np.nan_to_num(interval.half_width)
+            axes.errorbar(x, interval.mean, width, fmt="o", ms=5, capsize=3, color=colour, label=arm.name)
+        axes.set(xlabel=metric_name(field), ylabel=metric_name(metric) if axes is panels[0] else "")
+        if max(at) > 5 * min(at):
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(0, 1.15 * max(at))
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.2)
         _percent(axes.yaxis, metric)
     _legend(figure, panels[0])
@@ -244,10 +247,9 @@ def gradients(findings: Findings) -> Figure | None:
     ramp = matplotlib.colormaps["viridis"]
     for axes, (arm, layers) in zip(panels, arms, strict=True):
         for k, (name, by_epoch) in enumerate(layers.items()):
-            colour = ramp(0.92 * k / max(1, len(layers) - 1))
+            colour = ramp(0.25 + 0.7 * k / max(1, len(layers) - 1))  # the ramp's ends vanish on dark or light paper
             axes.plot(list(by_epoch), list(by_epoch.values()), color=colour, label=name)
         axes.set(title=arm.name, xlabel="epoch", yscale="log", ylabel="mean |gradient|" if axes is panels[0] else "")
-        axes.sharey(panels[0])
         axes.grid(alpha=0.2)
     _legend(figure, panels[0])
     return figure

@@ -125,26 +125,30 @@ def brief_table(findings: Findings) -> tuple[list[str], list[list[str]]]:
 def table(findings: Findings) -> tuple[list[str], list[list[str]]]:
     """Header and rows: a row a variant."""
     found = {(cell.variant, cell.metric): cell for cell in cells(findings)}
-    metrics, main = shown_metrics(findings), findings.record["metrics"][0]
+    metrics, main = findings.record["metrics"], findings.record["metrics"][0]
     with_baseline = bool(findings.record["baselines"])
     published = {name: value["value"] for name, value in findings.record["published"].items()}
-    header = ["variant", "n", *map(metric_name, metrics), "best seed", "worst seed"]
+    extra = [metric for metric in shown_metrics(findings) if metric not in metrics]
+    header = ["variant", "n", *map(metric_name, metrics)]
     header += ["difference", "p (Holm)"] * with_baseline + ["published"] * bool(published)
+    header += [*map(metric_name, extra), "best seed", "worst seed"]
     rows = []
     for arm in findings.arms:
-        row = [arm.name, str(len(arm.results))]
-        for metric in metrics:
-            cell = found.get((arm.name, metric))
-            plain = metric in ("num_parameters", "train_seconds")
-            row.append(show(metric, cell.mean, None if plain else cell.half_width) if cell else NOTHING)
         cell = found.get((arm.name, main))
-        row += [f"{show(main, value)} (seed {seed})" for value, seed in _extremes(cell)] if cell else [NOTHING, NOTHING]
+        row = [arm.name, str(len(arm.results))]
+        row += [_mean(found.get((arm.name, metric))) for metric in metrics]
         if with_baseline:
             row += _comparison_cells(cell, main)
         if published:
             row.append(show("test/acc", published[arm.name]) if arm.name in published else NOTHING)
+        row += [_mean(found.get((arm.name, metric)), with_interval=False) for metric in extra]
+        row += [f"{show(main, value)} (seed {seed})" for value, seed in _extremes(cell)] if cell else [NOTHING] * 2
         rows.append(row)
     return header, rows
+
+
+def _mean(cell: Cell | None, with_interval: bool = True) -> str:
+    return show(cell.metric, cell.mean, cell.half_width if with_interval else None) if cell else NOTHING
 
 
 def _extremes(cell: Cell) -> list[tuple[float, int]]:
@@ -171,7 +175,11 @@ def answer(findings: Findings) -> str:
     best = (max if higher_is_better(metric) else min)(found, key=lambda cell: cell.mean)
     if len(found) == 1:
         return f"{best.variant}: {name} {show(metric, best.mean, best.half_width)} ({_seeds(best.n)})."
-    others = "; ".join(f"{c.variant} {show(metric, c.mean, c.half_width)}" for c in found if c is not best)
+    rest = sorted((cell for cell in found if cell is not best), key=lambda cell: cell.mean)
+    others = "; ".join(f"{cell.variant} {show(metric, cell.mean, cell.half_width)}" for cell in rest)
+    if len(rest) > 4:
+        low, high = (f"{show(metric, cell.mean)} ({cell.variant})" for cell in (rest[0], rest[-1]))
+        others = f"the other {len(rest)} lie between {low} and {high}"
     return (
         f"{best.variant} has the best mean {name}, {show(metric, best.mean, best.half_width)} ({_seeds(best.n)}); "
         f"{others}."

@@ -23,8 +23,8 @@ from fake_training import (
     train_that_kills_its_worker_once,
 )
 
-from studies.execute import execute
-from studies.local import MAX_DEATHS, LocalLauncher
+from studies.execute import MAX_DEATHS, execute
+from studies.local import LocalLauncher
 from studies.record import read_findings
 from studies.runs import claim, complete_runs, directory, forget, make_run, prepare
 
@@ -74,7 +74,7 @@ def test_a_run_that_always_kills_its_worker_is_given_up(tmp_path):
 
 
 def test_a_run_that_another_process_holds_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("studies.local.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("studies.execute.BUSY_SECONDS", 0.05)
     (run,) = runs(1)
     with claim(run, tmp_path) as mine, LocalLauncher(1, nothing) as launcher:
         assert mine

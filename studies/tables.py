@@ -217,7 +217,7 @@ def _versus(found: list[Cell], metric: str, name: str) -> Iterable[str]:
                 continue
             if cell.p_holm is None:
                 parts.append(f"{cell.variant} {show(metric, cell.mean)} (one seed: no test)")
-            elif cell.difference == 0 and cell.p_holm == 1:
+            elif all(base.values.get(seed, value) == value for seed, value in cell.values.items()):
                 parts.append(f"{cell.variant} equals it on every seed")
             elif cell.p_holm < 0.05:
                 size = show(metric, abs(cell.difference), cell.difference_half_width).replace("%", "")

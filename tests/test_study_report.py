@@ -26,6 +26,7 @@ Parameters: 7,850
 
 Shapes of one batch: (64, 1, 28, 28) -> (64, 784)
 """
+PLOTS = ["curves", "bars", "cost", "gradients"]
 ACCURACIES = {"relu": [0.98, 0.97, 0.99], "sigmoid": [0.95, 0.945, 0.955], "tanh": [0.981, 0.969, 0.99]}
 
 
@@ -55,7 +56,7 @@ def write_study(root: Path, **changes) -> Path:
         "name": "activations", "question": "Which <activation>?", "command": "firstlight study x.yaml",
         "seeds": [0, 1, 2], "metrics": ["test/acc", "val/acc"], "select": None,
         "baselines": {"sigmoid": "relu", "tanh": "relu"}, "figures": [], "variants": variants,
-        "plots": [["curves", {}], ["bars", {}], ["cost", {}], ["gradients", {}], ["against", {"x": "data.init_args.length"}]],
+        "plots": [*([name, {}] for name in PLOTS), ["against", {"x": "data.init_args.length"}]],
         "published": {"relu": {"value": 0.9778, "report": "D", "protocol": {"lr": 0.001}, "note": None}},
     }  # fmt: skip
     (folder / "study.json").write_text(json.dumps(record | changes))
@@ -89,6 +90,13 @@ def test_the_answer_claims_only_what_the_paired_test_supports(findings):
     assert "tanh is not told apart from it" in sentence
 
 
+def test_equal_on_every_seed_is_said_so(findings):
+    twin = next(arm for arm in findings.arms if arm.name == "tanh")
+    for result, accuracy in zip(twin.results, ACCURACIES["relu"], strict=True):
+        result["metrics"]["test/acc"] = accuracy
+    assert "tanh equals it on every seed" in answer(findings)
+
+
 def test_selection_reports_the_test_of_the_chosen_variant_alone(findings, tmp_path):
     findings.record["select"] = "val/acc"
     tested = {cell.variant for cell in cells(findings) if cell.metric == "test/acc"}
@@ -118,7 +126,7 @@ def test_missing_runs_are_counted_and_leave_no_number(tmp_path):
 
 def test_every_plot_is_drawn_as_svg_and_png(findings):
     paths = draw(findings, findings.folder)
-    assert [path.stem.split("-")[0] for path in paths] == ["curves", "bars", "cost", "gradients", "against"]
+    assert [path.stem.split("-")[0] for path in paths] == [*PLOTS, "against"]
     for path in paths:
         assert "<svg" in path.read_text()
         assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -191,7 +199,7 @@ def test_published_values_carry_report_and_protocol():
 
 
 def test_a_place_that_is_not_published_is_named():
-    with pytest.raises(KeyError, match="there is no mnist_mlp.activation.relu in the published results"):
+    with pytest.raises(KeyError, match=r"there is no mnist_mlp\.activation in the published results"):
         published_values(CONFIGS / "published.yaml", {"relu": "mnist_mlp.activation.relu"})
 
 

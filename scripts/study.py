@@ -5,18 +5,22 @@ import contextlib
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import configs
 from scripts import worker
 from scripts.errors import UsageError
 from studies.local import LocalLauncher
 from studies.progress import Progress
-from studies.record import link_runs, published_values, read_findings, write_record
+from studies.record import FOLDER, link_runs, published_values, read_findings, write_record
 from studies.runs import Run, complete_runs, forget, make_run
 from studies.spec import SpecError, Study, read_study, seeds_of
 from studies.tables import answer, write_tables
 
-CONFIGS = Path(configs.__path__[0])
+if TYPE_CHECKING:
+    from studies.ray_launcher import RayLauncher
+
+CONFIGS = Path(configs.__path__[0]).resolve()
 RUNS = Path("runs")
 
 
@@ -45,7 +49,7 @@ def _parse(command: str, options: list[str]) -> argparse.Namespace:
     return args
 
 
-def _seeds(words: str, study: Study) -> tuple[int, ...]:
+def _seeds(words: str) -> tuple[int, ...]:
     """``3`` is 0, 1, 2; ``4,`` and ``0,4`` are themselves."""
     try:
         numbers = [int(word) for word in words.split(",") if word]
@@ -75,12 +79,23 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _ray(args: argparse.Namespace):
+def _ray(args: argparse.Namespace) -> "RayLauncher":
     try:
         from studies.ray_launcher import RayLauncher
     except ImportError as error:
         raise UsageError("--launcher ray needs Ray: pip install firstlight[cluster]") from error
-    return RayLauncher(args.address, args.threads, args.gpu_share if _gpus() else 0.0, args.jobs)
+    try:
+        return RayLauncher(args.address, args.threads, args.gpu_share if _gpus() else 0.0, args.jobs)
+    except ConnectionError as error:
+        raise UsageError(
+            f"--address {args.address}: no Ray cluster answers there; start one: ray start --head"
+        ) from error
+
+
+def _reproduce(file: Path) -> str:
+    """The command that repeats the study, by the name that it has in every checkout."""
+    inside = file.resolve().is_relative_to(CONFIGS)
+    return f"firstlight study {Path('configs', file.resolve().relative_to(CONFIGS)) if inside else file}"
 
 
 def main(command: str, options: list[str]) -> int:
@@ -93,39 +108,66 @@ def main(command: str, options: list[str]) -> int:
     args = _parse(command, options)
     try:
         study = read_study(args.file, CONFIGS)
-        seeds = _seeds(args.seeds, study) if args.seeds else study.seeds
+        seeds = _seeds(args.seeds) if args.seeds else study.seeds
         published = published_values(CONFIGS / "published.yaml", study.published)
-    except (SpecError, KeyError) as error:
-        raise UsageError(
-            f"{error.args[0]}" if isinstance(error, SpecError) else f"{args.file}: {error.args[0]}"
-        ) from error
+    except SpecError as error:
+        raise UsageError(str(error)) from error
+    except KeyError as error:
+        raise UsageError(f"{args.file}: {error.args[0]}") from error
     names = [variant.name for variant in study.variants]
     for name in args.only or []:
         if name not in names:
             raise UsageError(f"--only: there is no variant {name!r} in {args.file}: one of {', '.join(names)}")
+    again = shlex.join(["firstlight", command, *(option for option in options if option != "--fresh")])
     most = 1 if args.dry_run or args.launcher == "ray" else len(args.only or names) * len(seeds)
-    words = shlex.join(["firstlight", command, *options])
-    with _local(args, most) as workers:
-        resolved = _resolve(study, workers)
-        runs = [
-            make_run(name, config, seed)
-            for name, config in zip(names, resolved, strict=True)
-            for seed in seeds
-            if not args.only or name in args.only
-        ]
-        complete = {} if args.fresh else complete_runs(RUNS)
-        missing = [run for run in runs if run.id not in complete]
-        progress = Progress(runs, complete, RUNS, study.metrics[0], args.jobs or len(workers.workers))
-        if args.dry_run:
-            progress.print_plan(missing)
-            return 0
-        if args.fresh and (busy := forget(runs, RUNS)):
-            raise UsageError(f"--fresh: another process is training {busy[0].variant} with seed {busy[0].seed}")
-        folder = write_record(study, seeds, resolved, f"firstlight study {args.file}", published, RUNS)
-        print(f"{study.question}\n{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
+    try:
+        with _local(args, most) as workers:
+            return _run(args, study, seeds, published, workers, again)
+    except KeyboardInterrupt:
+        print(f"\nStopped. {_done_by_now(study)}To go on: {again}")
+        raise SystemExit(130) from None
+
+
+def _done_by_now(study: Study) -> str:
+    path = RUNS / FOLDER / study.name
+    if not (path / "study.json").exists():
+        return ""
+    findings = read_findings(path, RUNS)
+    done = sum(len(arm.results) for arm in findings.arms)
+    return f"{done} of {done + findings.num_missing} runs are complete. "
+
+
+def _run(
+    args: argparse.Namespace,
+    study: Study,
+    seeds: tuple[int, ...],
+    published: dict[str, Any],
+    workers: LocalLauncher,
+    again: str,
+) -> int:
+    resolved = _resolve(study, workers)
+    named = [(variant.name, config) for variant, config in zip(study.variants, resolved, strict=True)]
+    chosen = [(name, config) for name, config in named if not args.only or name in args.only]
+    runs = [make_run(name, config, seed) for name, config in chosen for seed in seeds]
+    complete = complete_runs(RUNS)
+    missing = [run for run in runs if args.fresh or run.id not in complete]
+    progress = Progress(runs, {} if args.fresh else complete, RUNS, study.metrics[0], args.jobs or len(workers.workers))
+    if args.dry_run:
+        progress.print_plan(missing)
+        return 0
+    if args.fresh and (busy := forget(runs, RUNS)):
+        raise UsageError(f"--fresh: another process is training {busy[0].variant} with seed {busy[0].seed}")
+    recorded = [
+        seed for seed in study.seeds if any(make_run(name, config, seed).id in complete for name, config in named)
+    ]
+    recorded = tuple(sorted({*seeds, *recorded}))
+    folder = write_record(study, recorded, resolved, _reproduce(args.file), published, RUNS)
+    print(f"{study.question}\n{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
+    failed: dict[str, str] = {}
+    if missing:
         launcher = workers if args.launcher == "local" else _ray(args)
-        failed = _train(missing, launcher, progress, words)
-    return _conclude(folder, runs, failed, words)
+        failed = _train(missing, launcher, progress)
+    return _conclude(folder, runs, failed, again)
 
 
 def _resolve(study: Study, workers: LocalLauncher) -> list[dict]:
@@ -143,24 +185,19 @@ def _resolve(study: Study, workers: LocalLauncher) -> list[dict]:
     return resolved
 
 
-def _train(missing: list[Run], launcher, progress: Progress, words: str) -> dict[str, str]:
+def _train(missing: list[Run], launcher: "LocalLauncher | RayLauncher", progress: Progress) -> dict[str, str]:
     """Failed runs and their messages."""
     failed: dict[str, str] = {}
-    if not missing:
-        return failed
-    try:
-        with contextlib.closing(launcher.launch(missing, RUNS.absolute(), worker.train)) as events, progress:
-            for event in events:
-                progress.take(event)
-                if event.kind == "failed":
-                    failed[event.run.id] = event.message
-    except KeyboardInterrupt:
-        print(f"\nStopped: {progress.num_done} of {progress.num_runs} runs are complete. To go on: {words}")
-        raise SystemExit(130) from None
+    progress.jobs = launcher.room()
+    with contextlib.closing(launcher.launch(missing, RUNS.absolute(), worker.train)) as events, progress:
+        for event in events:
+            progress.take(event)
+            if event.kind == "failed":
+                failed[event.run.id] = event.message
     return failed
 
 
-def _conclude(folder: Path, runs: list[Run], failed: dict[str, str], words: str) -> int:
+def _conclude(folder: Path, runs: list[Run], failed: dict[str, str], again: str) -> int:
     complete = complete_runs(RUNS)
     link_runs(folder, runs, complete)
     findings = read_findings(folder, RUNS, complete)
@@ -175,6 +212,6 @@ def _conclude(folder: Path, runs: list[Run], failed: dict[str, str], words: str)
         if run.id in failed:
             print(f"failed: {run.variant}, seed {run.seed}: {failed[run.id]}")
     if failed:
-        print(f"{len(failed)} of {len(runs)} runs failed; to try them again: {words}")
+        print(f"{len(failed)} of {len(runs)} runs failed; to try them again: {again}")
         raise SystemExit(1)
     return 0

@@ -41,6 +41,10 @@ class LocalLauncher:
         for worker in self.workers:
             worker.kill()
 
+    def room(self) -> int:
+        """Runs at a time."""
+        return len(self.workers)
+
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What ``function`` returns in the first worker, which has imported what it needs.
 

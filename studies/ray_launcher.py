@@ -36,7 +36,7 @@ class RayLauncher:
         self.jobs = jobs
         self.remote = ray.remote(num_cpus=threads, num_gpus=gpu_share, max_retries=0)(_execute)
 
-    def _room(self) -> int:
+    def room(self) -> int:
         """Runs at a time: what the cluster's living nodes have room for; the rest waits here, not in Ray."""
         room = int(ray.cluster_resources().get("CPU", 0) // self.threads)
         return max(1, min(room, self.jobs or room))
@@ -52,7 +52,7 @@ class RayLauncher:
         backlog, at_work = Backlog(runs), {}
         try:
             while backlog or at_work:
-                while len(at_work) < self._room() and (run := backlog.take()):
+                while len(at_work) < self.room() and (run := backlog.take()):
                     at_work[self.remote.remote(run, root, train)] = run
                     yield Event("started", run)
                 ready, _ = ray.wait(list(at_work), timeout=POLL_SECONDS) if at_work else ([], [])

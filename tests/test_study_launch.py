@@ -22,6 +22,7 @@ from fake_training import (
     train_that_kills_its_worker,
     train_that_kills_its_worker_once,
 )
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from studies.execute import MAX_DEATHS, execute
 from studies.local import LocalLauncher
@@ -238,6 +239,8 @@ def test_the_command_runs_what_is_missing_and_only_that(tmp_path):
     folder = tmp_path / "runs/studies/width"
     assert {"study.json", "summary.csv", "summary.json", "summary.md"} <= {path.name for path in folder.iterdir()}
     assert (folder / "wide/seed1/result.json").exists()
+    side_by_side = EventMultiplexer().AddRunsFromDirectory(str(folder)).Runs()
+    assert {"narrow/seed0", "narrow/seed1", "wide/seed0", "wide/seed1"} <= side_by_side.keys()
     cells = json.loads((folder / "summary.json").read_text())["cells"]
     wide = next(cell for cell in cells if cell["variant"] == "wide" and cell["metric"] == "test/acc")
     assert wide["n"] == 2

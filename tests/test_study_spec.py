@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from scripts import worker
+from studies.record import published_values
 from studies.runs import make_run
 from studies.spec import SpecError, nested, read_study, seeds_of
 
@@ -127,3 +128,29 @@ def test_lists_are_added_to_with_a_plus(study):
     (config,) = worker.resolve(study(overrides={"trainer.callbacks+": ["callbacks.PredictionTable"]}).variants)
     names = [callback["class_path"] for callback in config["trainer"]["callbacks"]]
     assert names == ["callbacks.LayerTable", "callbacks.DecisionBoundary", "callbacks.PredictionTable"]
+
+
+STUDIES = sorted((Path(__file__).parent.parent / "configs/studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_of_the_project_resolves_and_names_its_command_and_what_to_expect(path, configs):
+    found = read_study(path, configs)
+    published_values(configs / "published.yaml", found.published)
+    resolved = worker.resolve(found.variants)
+    assert not isinstance(resolved, SpecError), resolved
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("# Question: ")
+    assert lines[1] == f"# Command:  firstlight study configs/studies/{path.name}"
+    assert [line.split(":")[0] for line in lines[2:4]] == ["# Expect", "# Cost"]
+
+
+def test_yaml_anchors_may_share_what_variants_have_in_common(tmp_path, configs):
+    path = tmp_path / "anchors.yaml"
+    path.write_text(
+        "question: q\nvariants:\n  a: &a {base: xor/mlp.yaml, trainer.max_epochs: 3}\n"
+        "  b: {<<: *a, base: moons/mlp.yaml}\n"
+    )
+    a, b = read_study(path, configs).variants
+    assert a.layers == (configs / "xor/mlp.yaml", {"trainer": {"max_epochs": 3}})
+    assert b.layers == (configs / "moons/mlp.yaml", {"trainer": {"max_epochs": 3}})

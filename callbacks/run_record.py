@@ -61,9 +61,7 @@ class RunRecord(Callback):
         self.seconds_before = self.train_seconds
         self.started = time.perf_counter()
         if trainer.is_global_zero:
-            self.path.unlink(missing_ok=True)
-            for row in self.rows:
-                self._append(row)
+            self._rewrite()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Append the epoch's row."""
@@ -78,6 +76,19 @@ class RunRecord(Callback):
         row |= {name: shortest(value) for name, value in sorted(trainer.callback_metrics.items()) if "/" in name}
         self.rows.append({name: str(value) for name, value in row.items()})
         self._append(self.rows[-1])
+
+    def _rewrite(self) -> None:
+        """All rows in one step: a kill halfway must not lose any."""
+        partial = self.path.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        if not self.rows:
+            self.path.unlink(missing_ok=True)
+            return
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]), extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(partial, self.path)
 
     def _append(self, row: dict[str, str]) -> None:
         new = not self.path.exists()

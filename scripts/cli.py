@@ -1,5 +1,6 @@
 """``firstlight fit|validate|test|predict``: LightningCLI in subclass mode, in one run directory."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -235,6 +236,39 @@ class FirstlightCLI(LightningCLI):
         self.trainer.predict(model, datamodule, return_predictions=False)
         if self.trainer.is_global_zero:
             print(f"-> {self.run_dir / 'predictions.csv'}")
+
+
+class _ParserReady(Exception):
+    """Ends the construction of a command line that is only to parse."""
+
+
+class ConfigResolver(FirstlightCLI):
+    """The parser of ``fit`` alone: resolves and checks configs, trains nothing and writes nothing."""
+
+    def __init__(self) -> None:
+        with contextlib.suppress(_ParserReady):
+            super().__init__(["fit"])
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """The parser stands; there are no arguments yet."""
+        raise _ParserReady
+
+    def resolve(self, files: list[Path]) -> dict[str, Any]:
+        """Config files, each over those before it, as the plain config that a run of them would save.
+
+        Raises:
+            UsageError: a file is wrong, or a constructor of the data or the model refuses its arguments.
+        """
+        words = [word for path in files for word in ("-c", str(path))]
+        super().parse_arguments(self.parser, ["fit", *words])
+        config = self.config["fit"]
+        config.experiment = config.experiment or _experiment_name([str(files[0])], config)
+        plain = self.plain_config()
+        try:
+            self.parser.instantiate_classes(self.config)
+        except (ValueError, TypeError, OSError, DataError, MisconfigurationException) as error:
+            raise UsageError(one_line(error)) from error
+        return {name: value for name, value in plain.items() if name not in RUN_OPTIONS}
 
 
 def _option(args: list[str], name: str) -> str | None:

@@ -1,27 +1,14 @@
-"""``make demo``: the toy tasks and the digits, start to finish, on data that need no download."""
+"""``make demo``: the study configs/studies/demo.yaml and its report, on data that need no download."""
 
-from pathlib import Path
-
-from scripts.cli import CONFIGS
 from scripts.main import main
-from scripts.report import print_table
-from studies.summary import gather, read_results
-
-EXPERIMENTS = ("moons/numpy_mlp", "moons/mlp", "moons/mlp_best", "xor/mlp", "digits/mlp")
+from scripts.study import CONFIGS
 
 
 def demo() -> None:
-    """Train each experiment, then name the results and the pictures."""
-    run_dirs = []
-    for number, name in enumerate(EXPERIMENTS, start=1):
-        print(f"\n[{number}/{len(EXPERIMENTS)}] firstlight fit -c configs/{name}.yaml", flush=True)
-        run_dirs.append(main(["fit", "-c", str(CONFIGS / f"{name}.yaml")]).run_dir)
-    print()
-    print_table(gather(read_results(run_dirs)))
-    print("\nPictures:")
-    for picture in sorted(picture for run_dir in run_dirs for picture in Path(run_dir, "figures").glob("*.png")):
-        print(f"  {picture}")
-    print("\nCurves, figures and hyper-parameters side by side: .venv/bin/tensorboard --logdir runs")
+    """Train what is missing, then name the report."""
+    main(["study", str(CONFIGS / "studies/demo.yaml")])
+    main(["report"])
+    print("Open it in a browser. Curves of all runs side by side: .venv/bin/tensorboard --logdir runs/studies/demo")
 
 
 if __name__ == "__main__":

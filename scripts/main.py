@@ -16,7 +16,8 @@ commands:
   test       measure a run's best checkpoint on the test set
   predict    write a run's predictions for the test set, or with --images for your own pictures
   export     write a run's best checkpoint as an ONNX file
-  report     tabulate the results of finished runs
+  study      run what a study's file asks for and is missing, on this machine or a cluster
+  report     everything found, with the published numbers: a table here, and one HTML file
 
 examples:
   firstlight fit -c configs/moons/mlp.yaml
@@ -24,6 +25,7 @@ examples:
   firstlight fit --run runs/mnist-mlp/20260101-120000-seed42        continue an unfinished run
   firstlight test --run runs/mnist-mlp/20260101-120000-seed42
   firstlight predict --run runs/mnist-mlp/20260101-120000-seed42 --images my_pictures/
+  firstlight study configs/studies/demo.yaml --jobs 2
 
 `firstlight COMMAND --help` lists a command's options.
 """
@@ -34,6 +36,7 @@ MODULES = {
     "test": "scripts.cli",
     "predict": "scripts.cli",
     "export": "scripts.export",
+    "study": "scripts.study",
     "report": "scripts.report",
 }
 

@@ -1,10 +1,10 @@
-"""Finished runs, gathered by experiment: mean, 95 % Student interval and n."""
+"""Finished runs, gathered by experiment: mean, 95 % Student interval, n, and paired comparisons."""
 
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,14 @@ class Experiment:
     config_hash: str
     results: tuple[dict[str, Any], ...]
 
+    def by_seed(self, name: str) -> dict[int, float]:
+        """A metric, or a number such as ``train_seconds``, of each seed whose result has it."""
+        values = {result["seed"]: result["metrics"].get(name, result.get(name)) for result in self.results}
+        return {seed: value for seed, value in values.items() if value is not None}
+
     def metric(self, name: str) -> Interval:
         """A metric over the seeds."""
-        return student_interval(result["metrics"][name] for result in self.results)
+        return student_interval(self.by_seed(name).values())
 
     @property
     def train_seconds(self) -> float:
@@ -76,6 +81,85 @@ def gather(results: Iterable[dict[str, Any]]) -> list[Experiment]:
         Experiment(name, config_hash, tuple(by_seed[seed] for seed in sorted(by_seed)))
         for (name, config_hash), by_seed in sorted(groups.items())
     ]
+
+
+def higher_is_better(metric: str) -> bool:
+    """Of accuracies; of losses, seconds and parameters less is better."""
+    return metric.endswith("/acc")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Variant minus baseline on the same seeds.
+
+    Attributes:
+        difference: mean of the seeds' differences, with its interval.
+        p: of the two-sided paired t-test; NaN below two common seeds.
+        p_holm: the same after Holm's correction for all comparisons made on this metric.
+    """
+
+    variant: str
+    baseline: str
+    metric: str
+    difference: Interval
+    p: float
+    p_holm: float = math.nan
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the difference is told from chance at the 5 % level."""
+        return self.p_holm < 0.05
+
+
+def compare(variant: Experiment, baseline: Experiment, metric: str) -> Comparison | None:
+    """Paired by seed; None without a common seed."""
+    ours, theirs = variant.by_seed(metric), baseline.by_seed(metric)
+    differences = np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+    if not len(differences):
+        return None
+    return Comparison(variant.name, baseline.name, metric, student_interval(differences), paired_p(differences))
+
+
+def paired_p(differences: np.ndarray) -> float:
+    """Two-sided p of t = mean / (s / sqrt(n)) with n - 1 degrees of freedom; differences (n,)."""
+    n = len(differences)
+    if n < 2:
+        return math.nan
+    if np.ptp(differences) == 0:  # no spread: t is 0/0 or infinite
+        return 1.0 if differences[0] == 0 else 0.0
+    t = differences.mean() / (differences.std(ddof=1) / math.sqrt(n))
+    return float(2 * stats.t.sf(abs(t), n - 1))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's step-down correction (1979): the k-th smallest of m, times m - k + 1, never falling, at most 1.
+
+    NaN stays NaN and is not counted.
+    """
+    corrected = list(p_values)
+    order = sorted((i for i, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
+    highest = 0.0
+    for k, i in enumerate(order):
+        highest = max(highest, min(1.0, p_values[i] * (len(order) - k)))
+        corrected[i] = highest
+    return corrected
+
+
+def comparisons(arms: Iterable[Experiment], baselines: dict[str, str], metric: str) -> dict[str, Comparison]:
+    """Of each variant that has a baseline, by its name."""
+    by_name = {arm.name: arm for arm in arms}
+    found = [compare(by_name[name], by_name[baseline], metric) for name, baseline in baselines.items()]
+    found = [comparison for comparison in found if comparison]
+    corrected = holm([comparison.p for comparison in found])
+    return {c.variant: replace(c, p_holm=p) for c, p in zip(found, corrected, strict=True)}
+
+
+def selected(arms: Iterable[Experiment], metric: str) -> str | None:
+    """The variant whose mean of a validation metric is best; None before there are results."""
+    means = {arm.name: arm.metric(metric).mean for arm in arms if arm.by_seed(metric)}
+    if not means:
+        return None
+    return (max if higher_is_better(metric) else min)(means, key=means.__getitem__)
 
 
 HEADER = ("experiment", "config", "test accuracy", "n", "parameters", "seconds")

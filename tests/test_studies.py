@@ -2,13 +2,24 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from scripts.main import main
 from scripts.report import BEGIN, END
 from studies.identity import config_hash, differences
-from studies.summary import Experiment, as_markdown, gather, student_interval
+from studies.summary import (
+    Experiment,
+    as_markdown,
+    compare,
+    comparisons,
+    gather,
+    holm,
+    paired_p,
+    selected,
+    student_interval,
+)
 
 
 def config(**changes) -> dict:
@@ -75,6 +86,78 @@ def test_one_value_has_no_interval():
     interval = student_interval([0.5])
     assert math.isnan(interval.half_width)
     assert str(interval) == "50.00%"
+
+
+def arm(name: str, accuracies: list[float], metric: str = "test/acc", seeds: list[int] | None = None) -> Experiment:
+    numbered = zip(seeds or range(len(accuracies)), accuracies, strict=True)
+    return Experiment(name, name, tuple(result(seed, 0.0, metrics={metric: value}) for seed, value in numbered))
+
+
+A, B = [0.91, 0.93, 0.90, 0.94, 0.92], [0.90, 0.90, 0.89, 0.92, 0.92]
+
+
+def test_paired_p_is_scipys():
+    assert paired_p(np.array(A) - np.array(B)) == pytest.approx(stats.ttest_rel(A, B).pvalue, rel=1e-12)
+
+
+def test_pairs_are_formed_by_seed_and_lone_seeds_left_out():
+    comparison = compare(
+        arm("a", A, seeds=[4, 3, 2, 1, 0]), arm("b", [*B[::-1], 0.1], seeds=[0, 1, 2, 3, 4, 9]), "test/acc"
+    )
+    assert comparison.difference.n == 5
+    assert comparison.p == pytest.approx(stats.ttest_rel(A, B).pvalue)
+    assert comparison.difference.mean == pytest.approx(np.mean(A) - np.mean(B))
+
+
+def test_interval_of_a_difference_holds_zero_exactly_when_the_test_does_not_reject():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        a, b = rng.normal(size=(2, 6))
+        comparison = compare(arm("a", list(a)), arm("b", list(b)), "test/acc")
+        assert (abs(comparison.difference.mean) > comparison.difference.half_width) == (comparison.p < 0.05)
+
+
+def test_holm_steps_down_and_never_falls():
+    """The example of Holm (1979) as textbooks work it: 4 x 0.005, 3 x 0.01, 2 x 0.03, then not below it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_is_at_most_one_and_skips_what_has_no_p():
+    corrected = holm([math.nan, 0.9, 0.8])
+    assert math.isnan(corrected[0])
+    assert corrected[1:] == [1.0, 1.0]
+
+
+def test_holm_rejects_what_its_definition_rejects():
+    """Reject the k-th smallest while all smaller ones are rejected and p <= alpha / (m - k + 1)."""
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        p = rng.uniform(0, 0.1, size=7)
+        rejected, order = set(), np.argsort(p)
+        for k, i in enumerate(order):
+            if p[i] > 0.05 / (7 - k):
+                break
+            rejected.add(i)
+        assert {i for i, q in enumerate(holm(list(p))) if q <= 0.05} == rejected
+
+
+def test_without_spread_only_equality_is_not_a_difference():
+    assert paired_p(np.zeros(3)) == 1.0
+    assert paired_p(np.full(3, 0.5)) == 0.0
+    assert math.isnan(paired_p(np.array([0.1])))
+
+
+def test_every_comparison_on_a_metric_is_in_the_correction():
+    arms = [arm("base", B), arm("a", A), arm("c", B[::-1])]
+    found = comparisons(arms, {"a": "base", "c": "base"}, "test/acc")
+    assert [found[name].p_holm for name in ("a", "c")] == pytest.approx(holm([found["a"].p, found["c"].p]))
+
+
+def test_selection_takes_the_highest_accuracy_and_the_lowest_loss():
+    high, low = arm("high", [0.9], "val/acc"), arm("low", [0.8], "val/acc")
+    assert selected([low, high], "val/acc") == "high"
+    assert selected([arm("high", [0.9], "val/loss"), arm("low", [0.8], "val/loss")], "val/loss") == "low"
+    assert selected([], "val/acc") is None
 
 
 def test_a_seed_that_was_run_twice_counts_once_by_its_last_result():

@@ -1,0 +1,52 @@
+"""What a worker process does for a study: resolve its variants, and train one run after the other."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scripts.errors import UsageError
+from studies.spec import SpecError, Variant
+
+
+def warm_up() -> None:
+    """Import what training needs, once a worker."""
+    import scripts.cli  # noqa: F401
+
+
+def resolve(variants: tuple[Variant, ...]) -> list[dict[str, Any]] | SpecError:
+    """Each variant's config as a run of it would save it, or the first mistake.
+
+    The mistake is returned, as an exception would end the worker.
+    """
+    from scripts.cli import ConfigResolver, _quieten
+
+    _quieten()
+    resolver = ConfigResolver()
+    try:
+        return [_resolve(resolver, variant) for variant in variants]
+    except SpecError as error:
+        return error
+
+
+def _resolve(resolver: Any, variant: Variant) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for number, layer in enumerate(variant.layers):
+            if isinstance(layer, dict):
+                path = Path(folder, f"overrides-{number}.yaml")
+                path.write_text(yaml.safe_dump(layer, sort_keys=False))
+                layer = path
+            files.append(layer)
+        try:
+            return resolver.resolve(files)
+        except UsageError as error:
+            raise SpecError(f"variant {variant.name!r}: {error}") from error
+
+
+def train(run_dir: Path) -> None:
+    """Start the run whose ``config.yaml`` lies in the directory, or continue it from its last checkpoint."""
+    from scripts.main import main
+
+    main(["fit", "--run", str(run_dir)])

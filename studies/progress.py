@@ -1,0 +1,173 @@
+"""How far a study is: a live table on a terminal, one line a run elsewhere."""
+
+import json
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from studies.execute import Event
+from studies.runs import Run, directory
+from studies.tables import NOTHING, metric_name, show
+
+
+def hours(seconds: float | None) -> str:
+    """``1 h 05 min``, ``3 min 20 s`` or ``12 s``."""
+    if seconds is None:
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class Progress:
+    """The state of every run, and its display.
+
+    Args:
+        runs: all of the study's.
+        complete: directories of those that are complete, by identity.
+        root: the folder of all runs.
+        metric: shown as it comes in.
+        jobs: runs at a time.
+    """
+
+    def __init__(self, runs: list[Run], complete: dict[str, Path], root: Path, metric: str, jobs: int):
+        self.runs = runs
+        self.root = root
+        self.metric = metric
+        self.jobs = jobs
+        self.state = {run.id: "waiting" for run in runs}
+        self.results: dict[str, dict] = {}
+        for run in runs:
+            if run.id in complete:
+                self._finish(run, complete[run.id])
+        self.console = Console()
+        self.live = Live(console=self.console, get_renderable=self.table, refresh_per_second=2)
+
+    def _finish(self, run: Run, path: Path) -> None:
+        self.state[run.id] = "done"
+        self.results[run.id] = json.loads((path / "result.json").read_text())
+
+    @property
+    def num_runs(self) -> int:
+        """Of the study."""
+        return len(self.runs)
+
+    @property
+    def num_done(self) -> int:
+        """Complete by now."""
+        return self._count(self.runs, "done")
+
+    def _count(self, runs: Iterable[Run], state: str) -> int:
+        return sum(self.state[run.id] == state for run in runs)
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live.is_started:
+            self.live.stop()
+
+    def take(self, event: Event) -> None:
+        """Take note of what a launcher reports."""
+        if event.run is None:
+            return
+        states = {"started": "running", "busy": "elsewhere", "lost": "waiting", "failed": "failed"}
+        if event.kind == "done":
+            self._finish(event.run, directory(event.run, self.root))
+        else:
+            self.state[event.run.id] = states[event.kind]
+        if not self.console.is_terminal and event.kind in ("done", "failed", "lost"):
+            print(self._line(event), flush=True)
+
+    def _line(self, event: Event) -> str:
+        run = event.run
+        head = f"[{self.num_done}/{self.num_runs}] {run.variant}  seed {run.seed}"
+        if event.kind == "lost":
+            return f"{head}  its worker died: once more"
+        if event.kind == "failed":
+            return f"{head}  failed: {event.message}"
+        result = self.results[run.id]
+        value = result["metrics"].get(self.metric, result.get(self.metric))
+        found = f"{metric_name(self.metric)} {show(self.metric, value)}  " if value is not None else ""
+        return f"{head}  {found}{result['train_seconds']:.1f} s  {hours(self.seconds_left())} left"
+
+    def seconds_of(self, run: Run) -> float | None:
+        """What one run takes: as other seeds of its variant did, else as the study's other runs."""
+        same = [r["train_seconds"] for r in self.results.values() if r["config_hash"] == run.config_hash]
+        known = same or [result["train_seconds"] for result in self.results.values()]
+        return statistics.median(known) if known else None
+
+    def seconds_left(self, runs: list[Run] | None = None) -> float | None:
+        """Of all runs, or these; None before one is known or under way."""
+        left = [run for run in runs or self.runs if self.state[run.id] not in ("done", "failed")]
+        estimates = [self._seconds_left_of(run) for run in left]
+        known = [estimate for estimate in estimates if estimate is not None]
+        if left and not known:
+            return None
+        fallback = statistics.mean(known) if known else 0.0
+        total = sum(fallback if estimate is None else estimate for estimate in estimates)
+        return total / max(1, min(self.jobs, len(left)))
+
+    def _seconds_left_of(self, run: Run) -> float | None:
+        whole = self.seconds_of(run)
+        if self.state[run.id] != "running":
+            return whole
+        epochs, seconds = self._epochs_so_far(run)
+        if not epochs:
+            return whole
+        max_epochs = run.config["trainer"]["max_epochs"] or epochs
+        return max(0.0, seconds / epochs * (max_epochs - epochs))
+
+    def _epochs_so_far(self, run: Run) -> tuple[int, float]:
+        """Epochs and seconds in the run's ``history.csv``."""
+        try:
+            header, *rows = (directory(run, self.root) / "history.csv").read_text().splitlines()
+            seconds = float(rows[-1].split(",")[header.split(",").index("seconds")])
+        except (OSError, ValueError, IndexError):
+            return 0, 0.0
+        return len(rows), seconds
+
+    def table(self) -> Table:
+        """One row a variant."""
+        table = Table(title=f"{self.num_done} of {self.num_runs} runs, {hours(self.seconds_left())} left")
+        for column in ("variant", "done", "running", "failed", metric_name(self.metric), "time left"):
+            table.add_column(column, justify="left" if column == "variant" else "right", no_wrap=True)
+        by_variant: dict[str, list[Run]] = {}
+        for run in self.runs:
+            by_variant.setdefault(run.variant, []).append(run)
+        for name, runs in by_variant.items():
+            table.add_row(name, *self._row(runs))
+        return table
+
+    def _row(self, runs: list[Run]) -> list[str]:
+        done = self._count(runs, "done")
+        running = "  ".join(self._running(run) for run in runs if self.state[run.id] in ("running", "elsewhere"))
+        results = [self.results[run.id] for run in runs if run.id in self.results]
+        values = [result["metrics"].get(self.metric, result.get(self.metric)) for result in results]
+        values = [value for value in values if value is not None]
+        so_far = show(self.metric, statistics.mean(values)) if values else NOTHING
+        left = NOTHING if done == len(runs) else hours(self.seconds_left(runs))
+        return [f"{done} of {len(runs)}", running or NOTHING, str(self._count(runs, "failed") or NOTHING), so_far, left]
+
+    def _running(self, run: Run) -> str:
+        if self.state[run.id] == "elsewhere":
+            return f"seed {run.seed} in another study"
+        epochs, _ = self._epochs_so_far(run)
+        return f"seed {run.seed}: {epochs}/{run.config['trainer']['max_epochs']}"
+
+    def print_plan(self, missing: list[Run]) -> None:
+        """What would run, and for about how long."""
+        for run in missing:
+            state = "continue" if (directory(run, self.root) / "checkpoints" / "last.ckpt").exists() else "start"
+            print(
+                f"{state}  {run.variant}  seed {run.seed}  {directory(run, self.root)}  {hours(self.seconds_of(run))}"
+            )
+        left = f"about {hours(self.seconds_left())}" if self.results and missing else "time unknown until one is known"
+        print(f"{len(missing)} of {self.num_runs} runs are missing; training: {left}, {self.jobs} at a time")

@@ -1,0 +1,187 @@
+"""One HTML file with every study and single run found, and Markdown for the repository; nothing is trained."""
+
+import base64
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from studies.plots import INK, draw
+from studies.record import FOLDER, Findings, read_findings
+from studies.runs import complete_runs
+from studies.summary import Experiment, gather, read_results
+from studies.tables import answer, as_markdown, metric_name, protocol, show, table, write_tables
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """What a run's ``layers.md`` holds: one row a layer, the sum of parameters, the chain of shapes."""
+
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def read_layers(path: Path) -> LayerTable | None:
+    """None if the run has no layer table."""
+    if not path.exists():
+        return None
+    lines = path.read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return LayerTable(cells[0], cells[2:], [line for line in lines if line and not line.startswith("|")])
+
+
+@dataclass(frozen=True)
+class Section:
+    """A study or a single experiment, ready for the template."""
+
+    anchor: str
+    title: str
+    question: str
+    answer: str
+    missing: int
+    header: list[str]
+    rows: list[list[str]]
+    figures: list[Markup]
+    pictures: list[tuple[str, str]]
+    layers: list[tuple[str, LayerTable]]
+    protocol: list[str]
+    command: str
+
+
+def find_studies(root: Path) -> list[Findings]:
+    """Every study with a record below ``root``, in alphabetical order."""
+    complete = complete_runs(root)
+    return [read_findings(path.parent, root, complete) for path in sorted((root / FOLDER).glob("*/study.json"))]
+
+
+def study_section(findings: Findings) -> Section:
+    """Draws the study's figures and rewrites its tables on the way."""
+    svgs = draw(findings, findings.folder)
+    write_tables(findings, findings.folder)
+    header, rows = table(findings)
+    first = [(arm.name, Path(arm.results[0]["path"])) for arm in findings.arms if arm.results]
+    return Section(
+        anchor=f"study-{findings.record['name']}",
+        title=findings.record["name"],
+        question=findings.record["question"],
+        answer=answer(findings),
+        missing=findings.num_missing,
+        header=header,
+        rows=rows,
+        figures=[inline_svg(path) for path in svgs],
+        pictures=[
+            (f"{name}: {picture.replace('_', ' ')}", data_uri(path))
+            for picture in findings.record["figures"]
+            for name, run in first
+            if (path := run / "figures" / f"{picture}.png").exists()
+        ],
+        layers=list(_distinct_layers(first)),
+        protocol=protocol(findings),
+        command=findings.record["command"],
+    )
+
+
+def _distinct_layers(runs: Iterable[tuple[str, Path]]) -> Iterable[tuple[str, LayerTable]]:
+    """One table for all variants with the same layers."""
+    names: dict[str, list[str]] = {}
+    paths: dict[str, Path] = {}
+    for name, run in runs:
+        path = run / "layers.md"
+        if path.exists():
+            text = path.read_text()
+            names.setdefault(text, []).append(name)
+            paths.setdefault(text, path)
+    return [(", ".join(names[text]), read_layers(path)) for text, path in paths.items()]
+
+
+def run_section(experiment: Experiment) -> Section:
+    """Runs of one config that belong to no study."""
+    first = experiment.results[-1]
+    run = Path(first["path"])
+    metrics = first["metrics"]
+    splits = [split for split in ("train", "val", "test") if f"{split}/acc" in metrics]
+    names = [f"{split}/{name}" for split in splits for name in ("acc", "loss")]
+    rows = [
+        [f"seed {result['seed']}", *(show(name, result["metrics"][name]) for name in names)]
+        for result in experiment.results
+    ]
+    layers = read_layers(run / "layers.md")
+    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+    accuracy = experiment.metric("test/acc")
+    return Section(
+        anchor=f"run-{experiment.name}-{experiment.config_hash}",
+        title=f"{experiment.name} ({experiment.config_hash})",
+        question="",
+        answer=f"Test accuracy {accuracy} (n = {accuracy.n}), {experiment.num_parameters:,} parameters, "
+        f"{experiment.train_seconds:.1f} s of training.",
+        missing=0,
+        header=["run", *map(metric_name, names)],
+        rows=rows,
+        figures=[],
+        pictures=[(path.stem.replace("_", " "), data_uri(path)) for path in sorted((run / "figures").glob("*.png"))],
+        layers=[(experiment.name, layers)] if layers else [],
+        protocol=[
+            f"{first['epochs']} epochs, {first['steps']:,} steps; best on validation: epoch {first['best_epoch'] + 1}.",
+            f"Machine: {first['device']}, {first['num_threads']} thread(s).",
+            f"Versions: {versions}.",
+        ],
+        command=f"firstlight fit -c {run / 'config.yaml'}",
+    )
+
+
+def inline_svg(path: Path) -> Markup:
+    """The SVG without its prologue, as wide as its place, its ink in the page's text colour."""
+    text = path.read_text()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(
+        r'(<svg[^>]*?) height="[^"]*"', rf'\1 role="img" aria-label="{html.escape(path.stem)}"', text, count=1
+    )
+    return Markup(re.sub(INK, "currentColor", text, flags=re.IGNORECASE))
+
+
+def data_uri(path: Path) -> str:
+    """A picture inside the page."""
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def write_html(root: Path, path: Path) -> int:
+    """Write the report; returns the number of its sections."""
+    studies = find_studies(root)
+    ours = {arm.config_hash for findings in studies for arm in findings.arms}
+    alone = [experiment for experiment in gather(read_results([root])) if experiment.config_hash not in ours]
+    sections = {
+        "Studies": [study_section(findings) for findings in studies],
+        "Single experiments": [run_section(experiment) for experiment in alone],
+    }
+    environment = Environment(loader=PackageLoader("studies", "."), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("report.html.j2").render(parts=sections)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page)
+    return sum(map(len, sections.values()))
+
+
+def publish(root: Path, folder: Path) -> list[Path]:
+    """Markdown of every study with its figures: ``<folder>/<study>.md``, and a page that names them all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths, index = [], ["# Results", ""]
+    for findings in find_studies(root):
+        name = findings.record["name"]
+        figures = []
+        for svg in draw(findings, findings.folder):
+            png = svg.with_suffix(".png")
+            target = folder / name / png.name
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(png.read_bytes())
+            figures.append(f"{name}/{png.name}")
+        write_tables(findings, findings.folder)
+        (folder / f"{name}.md").write_text(as_markdown(findings, figures))
+        paths.append(folder / f"{name}.md")
+        index += [f"- [{findings.record['question']}]({name}.md) {answer(findings)}"]
+    (folder / "README.md").write_text("\n".join([*index, ""]))
+    return paths

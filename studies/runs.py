@@ -1,0 +1,99 @@
+"""The runs of a study: what identifies one, where it lies, who may train it, whether it is complete."""
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from studies.identity import config_hash
+
+
+@dataclass(frozen=True)
+class Run:
+    """One resolved config with one seed; equal in ``id`` is equal in result."""
+
+    variant: str
+    seed: int
+    config_hash: str
+    config: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The name of its directory."""
+        return f"{self.config_hash}-seed{self.seed}"
+
+
+def make_run(variant: str, config: dict[str, Any], seed: int) -> Run:
+    """A resolved config, with the seed put in."""
+    return Run(variant, seed, config_hash(config), config | {"seed_everything": seed})
+
+
+def complete_runs(root: Path) -> dict[str, Path]:
+    """The directory of every complete run below ``root`` by identity; of equal ones the last finished."""
+    found: dict[str, tuple[str, Path]] = {}
+    for path in root.rglob("result.json"):
+        result = json.loads(path.read_text())
+        key = f"{result['config_hash']}-seed{result['seed']}"
+        found[key] = max(found.get(key, ("", path.parent)), (result["finished"], path.parent))
+    return {key: path for key, (_, path) in found.items()}
+
+
+def directory(run: Run, root: Path) -> Path:
+    """Where a study keeps the run: where another experiment's name has already put it, or under its own."""
+    return next(iter(sorted(root.glob(f"*/{run.id}"))), root / run.config["experiment"] / run.id)
+
+
+@contextlib.contextmanager
+def claim(run: Run, root: Path) -> Iterator[bool]:
+    """Whether this process alone may touch the run, until the end of the block.
+
+    The kernel frees the lock when the process dies, however it dies. The file stays: removing it would let two
+    processes lock two files of one name.
+    """
+    path = root / ".locks" / f"{run.id}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def prepare(run: Run, path: Path) -> None:
+    """Put the run's config into its directory, unless what is there fits and can be continued."""
+    if _holds(path, run) and (path / "checkpoints" / "last.ckpt").exists():
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    partial = path / "config.partial"
+    partial.write_text(yaml.safe_dump(run.config, sort_keys=False))
+    partial.rename(path / "config.yaml")
+
+
+def _holds(path: Path, run: Run) -> bool:
+    try:
+        config = yaml.safe_load((path / "config.yaml").read_text())
+    except (OSError, yaml.YAMLError):
+        return False
+    return isinstance(config, dict) and make_run("", config, config["seed_everything"]).id == run.id
+
+
+def forget(runs: Iterable[Run], root: Path) -> list[Run]:
+    """Remove what a study has of these runs; those that another process is training stay and are returned."""
+    busy = []
+    for run in runs:
+        with claim(run, root) as mine:
+            if not mine:
+                busy.append(run)
+                continue
+            for path in root.glob(f"*/{run.id}"):
+                shutil.rmtree(path)
+    return busy

@@ -1,0 +1,333 @@
+"""The launcher and the runs it keeps: nothing is lost, nothing is done twice, whoever is killed."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_training import (
+    CONFIG,
+    fake_train,
+    nothing,
+    runs,
+    train_that_fails_on_odd_seeds,
+    train_that_kills_its_worker,
+    train_that_kills_its_worker_once,
+)
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+from studies.execute import MAX_DEATHS, execute
+from studies.local import LocalLauncher
+from studies.record import read_findings
+from studies.runs import claim, complete_runs, directory, forget, make_run, prepare
+
+PROJECT = Path(__file__).parent.parent
+
+
+def launch(todo, root, train=fake_train, jobs=2):
+    with LocalLauncher(jobs, nothing) as launcher:
+        return [(e.kind, e.run and e.run.seed) for e in launcher.launch(todo, root, train) if e.kind != "tick"]
+
+
+def trained(root: Path) -> Counter:
+    return Counter((root / "trained.log").read_text().split())
+
+
+def test_every_run_is_trained_once_by_either_worker(tmp_path):
+    todo = runs(5)
+    events = launch(todo, tmp_path)
+    assert sorted(seed for kind, seed in events if kind == "done") == [0, 1, 2, 3, 4]
+    assert complete_runs(tmp_path).keys() == {run.id for run in todo}
+    assert launch(todo, tmp_path)
+    assert set(trained(tmp_path).values()) == {1}
+
+
+def test_a_failure_leaves_its_traceback_in_its_folder_and_the_rest_goes_on(tmp_path):
+    todo = runs(4)
+    events = launch(todo, tmp_path, train_that_fails_on_odd_seeds)
+    assert sorted(event for event in events if event[0] != "started") == [
+        ("done", 0), ("done", 2), ("failed", 1), ("failed", 3),
+    ]  # fmt: skip
+    failed = directory(todo[1], tmp_path)
+    assert "ValueError: odd" in (failed / "error.txt").read_text()
+    assert (failed / "log.txt").read_text() == "loud\n"
+    assert launch(todo, tmp_path)
+    assert not (failed / "error.txt").exists()
+
+
+def test_a_killed_workers_run_goes_to_another_worker(tmp_path):
+    events = launch(runs(3), tmp_path, train_that_kills_its_worker_once)
+    assert [kind for kind, _ in events].count("lost") == 3
+    assert [kind for kind, _ in events].count("done") == 3
+
+
+def test_a_run_that_always_kills_its_worker_is_given_up(tmp_path):
+    events = launch(runs(1), tmp_path, train_that_kills_its_worker)
+    assert [kind for kind, _ in events] == ["started", "lost"] * (MAX_DEATHS - 1) + ["started", "failed"]
+
+
+def test_a_run_that_another_process_holds_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("studies.execute.BUSY_SECONDS", 0.05)
+    (run,) = runs(1)
+    with claim(run, tmp_path) as mine, LocalLauncher(1, nothing) as launcher:
+        assert mine
+        events = launcher.launch([run], tmp_path, fake_train)
+        assert next(event.kind for event in events if event.kind not in ("started", "tick")) == "busy"
+        events.close()
+    assert launch([run], tmp_path) == [("started", 0), ("done", 0)]
+
+
+def test_a_claim_is_for_one_and_ends_with_its_holder(tmp_path):
+    (run,) = runs(1)
+    holder = "import sys, time; from pathlib import Path; from studies.runs import Run, claim\n"
+    holder += f"with claim({run!r}, Path({str(tmp_path)!r})):\n    print('held', flush=True); time.sleep(60)\n"
+    process = subprocess.Popen([sys.executable, "-c", holder], cwd=PROJECT, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    with claim(run, tmp_path) as mine:
+        assert not mine
+    process.kill()
+    process.communicate()
+    with claim(run, tmp_path) as mine:
+        assert mine
+
+
+def test_what_is_there_is_continued_only_if_it_is_the_same_run(tmp_path):
+    run, other = make_run("v", CONFIG, 0), make_run("v", CONFIG | {"trainer": {"max_epochs": 9}}, 0)
+    path = tmp_path / "run"
+    prepare(run, path)
+    (path / "checkpoints").mkdir()
+    (path / "checkpoints/last.ckpt").touch()
+    prepare(run, path)
+    assert (path / "checkpoints/last.ckpt").exists()
+    prepare(other, path)
+    assert not (path / "checkpoints").exists()
+    (path / "config.yaml").write_text("trainer: {max_ep")  # torn
+    prepare(other, path)
+    assert yaml.safe_load((path / "config.yaml").read_text()) == other.config
+
+
+def test_a_run_under_another_experiments_name_is_shared(tmp_path):
+    (run,) = runs(1)
+    launch([run], tmp_path)
+    twin = make_run("w", CONFIG | {"experiment": "other"}, 0)
+    assert execute(twin, tmp_path, fake_train).state == "done"
+    assert trained(tmp_path) == {run.id: 1}
+
+
+def test_fresh_forgets_what_no_one_is_training(tmp_path):
+    todo = runs(2)
+    launch(todo, tmp_path)
+    with claim(todo[0], tmp_path):
+        assert forget(todo, tmp_path) == [todo[0]]
+    assert complete_runs(tmp_path).keys() == {todo[0].id}
+
+
+PARENT = """
+import sys
+from pathlib import Path
+sys.path[:0] = {paths!r}
+from fake_training import fake_train, nothing, runs
+from studies.local import LocalLauncher
+if __name__ == "__main__":
+    with LocalLauncher(2, nothing) as launcher:
+        launcher.call(print, "started")
+        for event in launcher.launch(runs({n}, sleep={sleep}), Path({root!r}), fake_train):
+            pass
+"""
+
+
+def stamps(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("result.json")}
+
+
+@pytest.mark.parametrize("moments", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_every_run_is_trained_and_none_again_once_complete(tmp_path, moments):
+    """Kill the launching process or one of its workers; what was complete stays, what was not is done later."""
+    rng = random.Random(moments)
+    n, sleep = 3 * moments, 0.06
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(paths=[str(PROJECT), str(PROJECT / "tests")], n=n, sleep=sleep, root=str(tmp_path)))
+    complete: dict[Path, int] = {}
+    for moment in range(moments):
+        process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.15))
+        if moment % 2:
+            with contextlib.suppress(OSError, IndexError):  # there may be no worker at this moment
+                os.kill(int(rng.choice(children_of(process))), signal.SIGKILL)
+            time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.communicate()
+        assert complete.items() <= stamps(tmp_path).items()
+        complete = stamps(tmp_path)
+    assert 0 < len(complete) < n
+    launch(runs(n, sleep=sleep), tmp_path)
+    assert complete.items() <= stamps(tmp_path).items()
+    assert len(stamps(tmp_path)) == n
+
+
+def children_of(process: subprocess.Popen) -> list[str]:
+    """Its workers; multiprocessing's own resource tracker is none."""
+    pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [pid for pid in pids if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_workers_die_with_their_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(paths=[str(PROJECT), str(PROJECT / "tests")], n=2, sleep=60, root=str(tmp_path)))
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    time.sleep(0.2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.communicate()  # returns when the last holder of the pipe, a worker, is gone
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+STUDY = """
+question: Does width matter?
+base: moons/mlp_best.yaml
+seeds: 2
+overrides: {trainer.max_epochs: 8, trainer.accelerator: cpu, model.init_args.dropout: 0.2}
+variants:
+  narrow: {model.init_args.hidden: [4]}
+  wide: {model.init_args.hidden: [32]}
+baseline: narrow
+"""
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "scripts.main", "study", *words]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+
+
+def study(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    folder.mkdir(exist_ok=True)
+    file = folder / "width.yaml"
+    if not file.exists():
+        file.write_text(STUDY)
+    return subprocess.run(
+        command("width.yaml", *words), cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def metrics(folder: Path) -> dict:
+    arms = read_findings(folder / "runs/studies/width", folder / "runs").arms
+    return {(arm.name, result["seed"]): result["metrics"] for arm in arms for result in arm.results}
+
+
+def test_the_command_runs_what_is_missing_and_only_that(tmp_path):
+    done = study(tmp_path, "--jobs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 runs, 0 complete" in done.stdout
+    assert "[4/4] " in done.stdout
+    assert "narrow: test accuracy" in done.stdout
+    folder = tmp_path / "runs/studies/width"
+    assert {"study.json", "summary.csv", "summary.json", "summary.md"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "wide/seed1/result.json").exists()
+    side_by_side = EventMultiplexer().AddRunsFromDirectory(str(folder)).Runs()
+    assert {"narrow/seed0", "narrow/seed1", "wide/seed0", "wide/seed1"} <= side_by_side.keys()
+    cells = json.loads((folder / "summary.json").read_text())["cells"]
+    wide = next(cell for cell in cells if cell["variant"] == "wide" and cell["metric"] == "test/acc")
+    assert wide["n"] == 2
+    assert wide["baseline"] == "narrow"
+    before = stamps(tmp_path)
+    assert "4 runs, 4 complete" in study(tmp_path).stdout
+    assert before == stamps(tmp_path)
+
+
+@pytest.mark.slow
+def test_dry_run_says_what_would_run_and_only_runs_one_variant(tmp_path):
+    plan = study(tmp_path, "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert plan.stdout.count("start  ") == 4
+    assert "time unknown" in plan.stdout
+    assert not (tmp_path / "runs").exists()
+    part = study(tmp_path, "--jobs", "1", "--only", "narrow")
+    assert part.returncode == 0, part.stdout + part.stderr
+    assert "[2/2] narrow  seed 1  test accuracy" in part.stdout
+    plan = study(tmp_path, "--dry-run")
+    assert plan.stdout.count("start  ") == 2
+    assert "2 of 4 runs are missing; training: about " in plan.stdout
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_code_1_and_tried_again_by_the_next_call(tmp_path):
+    tmp_path.joinpath("width.yaml").write_text(
+        STUDY.replace("wide: {", "wide: {data: {class_path: datamodules.MNISTDataModule, init_args: {root: nowhere}}, ")
+    )
+    os.makedirs(tmp_path / "nowhere/MNIST/raw")
+    for name in (
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ):
+        (tmp_path / "nowhere/MNIST/raw" / name).write_bytes(b"bad")
+    for _ in range(2):
+        done = study(tmp_path, "--jobs", "1")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "2 of 4 runs failed; to try them again: firstlight study width.yaml --jobs 1" in done.stdout
+        assert len(metrics(tmp_path)) == 2
+    assert "is no IDX file" in done.stdout
+    (error, _) = (tmp_path / "runs").rglob("error.txt")
+    assert "is no IDX file" in error.read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_the_next_call_does(tmp_path):
+    study(tmp_path, "--dry-run")
+    process = subprocess.Popen(
+        command("width.yaml", "--jobs", "1"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    while not process.stdout.readline().startswith("[1/4]"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "To go on: firstlight study width.yaml --jobs 1" in out
+    assert study(tmp_path).returncode == 0
+    assert len(metrics(tmp_path)) == 4
+
+
+@pytest.mark.slow
+def test_a_study_killed_again_and_again_ends_with_the_undisturbed_metrics(tmp_path):
+    rng = random.Random(1)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert study(undisturbed).returncode == 0
+    study(killed, "--dry-run")
+    complete: dict[Path, int] = {}
+    for moment in range(20):
+        process = subprocess.Popen(
+            command("width.yaml", "--jobs", "2"), cwd=killed, env=environment(), stdout=subprocess.PIPE
+        )
+        process.stdout.readline()
+        process.stdout.readline()  # the runs begin
+        time.sleep(rng.uniform(0, 2))
+        if moment % 2:
+            with contextlib.suppress(OSError, IndexError):  # there may be no worker at this moment
+                os.kill(int(rng.choice(children_of(process))), signal.SIGKILL)
+            time.sleep(rng.uniform(0, 2))
+        process.kill()
+        process.communicate()
+        assert complete.items() <= stamps(killed).items()
+        complete = stamps(killed)
+        if len(complete) == 4:
+            break
+    assert study(killed).returncode == 0
+    assert complete.items() <= stamps(killed).items()
+    assert metrics(killed) == metrics(undisturbed)

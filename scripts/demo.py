@@ -1,14 +1,20 @@
 """``make demo``: the study configs/studies/demo.yaml and its report, on data that need no download."""
 
+from pathlib import Path
+
 from scripts.main import main
 from scripts.study import CONFIGS
 
 
 def demo() -> None:
-    """Train what is missing, then name the report."""
+    """Train what is missing, then name the pictures and the report."""
     main(["study", str(CONFIGS / "studies/demo.yaml")])
     main(["report"])
-    print("Open it in a browser. Curves of all runs side by side: .venv/bin/tensorboard --logdir runs/studies/demo")
+    print("\nPictures:")
+    for picture in sorted(Path("runs/studies/demo").glob("*/seed0/figures/*.png")):
+        print(f"  {picture}")
+    print("\nThe report, for a browser: runs/report.html")
+    print("Curves of all runs side by side: .venv/bin/tensorboard --logdir runs/studies/demo")
 
 
 if __name__ == "__main__":

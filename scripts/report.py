@@ -21,7 +21,12 @@ def print_table(experiments: list[Experiment]) -> None:
         table.add_column(column, justify="left" if column in HEADER[:2] else "right", no_wrap=True)
     for row in table_rows(experiments):
         table.add_row(*row)
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    console.print(table, width=console.width if console.is_terminal else 120)
 
 
 def print_findings(findings: Findings) -> None:
@@ -32,7 +37,7 @@ def print_findings(findings: Findings) -> None:
         table.add_column(column, justify="left" if column == "variant" else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    _print(table)
 
 
 def replace_table(path: Path, experiments: list[Experiment]) -> None:

@@ -6,7 +6,7 @@ READY := .venv/.ready
 .PHONY: help venv demo test test-slow test-gpu lint format bench results constraints clean
 
 help:
-	@echo "make demo        the toy tasks and digits, start to finish, no download   (3 minutes)"
+	@echo "make demo        a study of small experiments that ends with a report    (3 minutes, no download)"
 	@echo "make test        the fast tests                                          (2 minutes)"
 	@echo "make test-slow   the tests that train for longer"
 	@echo "make lint        ruff, check and format"

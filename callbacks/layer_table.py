@@ -108,4 +108,6 @@ class LayerTable(Callback):
         for layer in layers:
             table.add_row(*map(escape, layer.cells()))
         console = Console()
-        console.print(table, width=console.width if console.is_terminal else 120)
+        if not console.is_terminal:  # a file or a pipe has no width of its own
+            console.width = 120
+        console.print(table)

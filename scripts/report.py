@@ -26,7 +26,9 @@ def print_table(experiments: list[Experiment]) -> None:
 
 def _print(table: Table) -> None:
     console = Console()
-    console.print(table, width=console.width if console.is_terminal else 120)
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console.width = 120
+    console.print(table)
 
 
 def print_findings(findings: Findings) -> None:

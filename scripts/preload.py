@@ -3,8 +3,9 @@
 import atexit
 import gc
 
-from scripts.main import load
+gc.disable()  # as in scripts.main
+import scripts.cli  # noqa: E402, F401
 
-load("scripts.cli")
+gc.enable()
 gc.freeze()  # never to be searched for garbage again, and so never copied
 atexit.register(gc.unfreeze)

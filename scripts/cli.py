@@ -60,15 +60,18 @@ class FirstlightCLI(LightningCLI):
             args=args,
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Trainer's own arguments are left out: ``--run`` and ``--weights`` say it without its pitfalls."""
-        return {
+    def subcommands(self) -> dict[str, set[str]]:
+        """The one that is called, as a parser takes a while to make.
+
+        Trainer's own arguments are left out: ``--run`` and ``--weights`` say it without its pitfalls.
+        """
+        arguments = {
             "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "ckpt_path", "weights_only"},
             "validate": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "verbose"},
             "test": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "verbose"},
             "predict": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "return_predictions"},
         }
+        return {self.command: arguments[self.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The run's options, the checkpoint's, and what the model learns from the data."""

@@ -147,5 +147,10 @@ def test_the_same_file_gives_the_same_table_with_either_launcher_and_after_ctrl_
     on_ray = study(there, *words[1:])
     assert on_ray.returncode == 0, on_ray.stdout + on_ray.stderr
     assert metrics(local) == metrics(there)
-    tables = [(folder / "runs/studies/width/summary.csv").read_text() for folder in (local, there)]
-    assert len(tables[0]) == len(tables[1])
+    assert table(local) == table(there)
+
+
+def table(folder):
+    """All of a study's table but how long the runs took."""
+    lines = (folder / "runs/studies/width/summary.csv").read_text().splitlines()
+    return [line for line in lines if ",train_seconds," not in line]

@@ -13,10 +13,6 @@ from studies.runs import Run, make_run
 CONFIG = {"experiment": "fake", "trainer": {"max_epochs": 2}}
 
 
-def nothing() -> None:
-    """There is nothing to import."""
-
-
 def fake_train(path: Path) -> None:
     """Writes what a complete run has; says in ``trained.log`` that it was at work."""
     config = yaml.safe_load((path / "config.yaml").read_text())
@@ -46,6 +42,15 @@ def train_that_kills_its_worker_once(path: Path) -> None:
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    fake_train(path)
+
+
+def train_that_kills_its_node_once(path: Path) -> None:
+    """If that is the Ray node named in ``victim``; its process is the worker's parent."""
+    import ray
+
+    if ray.get_runtime_context().get_node_id() == (path.parent.parent / "victim").read_text():
+        os.kill(os.getppid(), signal.SIGKILL)
     fake_train(path)
 
 

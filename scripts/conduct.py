@@ -1,0 +1,145 @@
+"""A study from its variants to its tables. Takes a second to import, so it is imported while the workers import."""
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import configs
+from scripts import worker
+from scripts.errors import UsageError
+from scripts.report import print_findings
+from studies.local import LocalLauncher
+from studies.progress import Progress
+from studies.record import link_runs, published_values, read_findings, write_record
+from studies.runs import Run, complete_runs, forget, make_run
+from studies.spec import SpecError, Study
+from studies.tables import answer, write_tables
+
+if TYPE_CHECKING:
+    from studies.ray_launcher import RayLauncher
+
+    Launcher = LocalLauncher | RayLauncher
+
+CONFIGS = Path(configs.__path__[0]).resolve()
+RUNS = Path("runs")
+
+
+def conduct(args: argparse.Namespace, study: Study, workers: LocalLauncher, room: int, again: str) -> int:
+    """Train what is missing, write the tables and print them.
+
+    Args:
+        args: the command's words.
+        study: what its file says, with the seeds that the words ask for.
+        workers: entered; they resolve the variants and train, unless Ray does.
+        room: runs at a time on this machine.
+        again: the command that goes on.
+
+    Raises:
+        UsageError: a variant or a place in the published results is wrong, or no Ray cluster answers.
+        SystemExit: code 1 when a run failed.
+    """
+    published = _published(study)
+    arms = _resolve(study, workers)
+    runs = [
+        make_run(name, config, seed)
+        for name, config in arms.items()
+        if name in (args.only or arms)
+        for seed in args.seeds or study.seeds
+    ]
+    complete = complete_runs(RUNS)
+    missing = [run for run in runs if args.fresh or run.id not in complete]
+    progress = Progress(runs, {} if args.fresh else complete, RUNS, study.metrics[0], room)
+    if args.dry_run:
+        progress.print_plan(missing)
+        return 0
+    with _launcher(args, workers) if missing else contextlib.nullcontext() as launcher:
+        if args.fresh and (busy := forget(runs, RUNS)):
+            raise UsageError(f"--fresh: another process is training {busy.variant} with seed {busy.seed}")
+        earlier = {seed for seed in study.seeds for arm in arms.items() if make_run(*arm, seed).id in complete}
+        seeds = tuple(sorted(earlier.union(args.seeds or study.seeds)))
+        folder = write_record(study, seeds, list(arms.values()), _reproduce(args.file), published, RUNS)
+        print(f"{study.question}\n{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
+        failed = _train(missing, launcher, progress) if launcher else {}
+    _show(folder, runs)
+    _report(failed, runs, again)
+    return 0
+
+
+def _resolve(study: Study, workers: LocalLauncher) -> dict[str, dict[str, Any]]:
+    """The config of each variant."""
+    try:
+        configs = workers.call(worker.resolve, study.variants)
+    except SpecError as error:
+        raise UsageError(f"{study.path}: {error}") from error
+    seen: dict[str, str] = {}
+    for variant, config in zip(study.variants, configs, strict=True):
+        twin = seen.setdefault(make_run("", config, 0).config_hash, variant.name)
+        if twin != variant.name:
+            raise UsageError(f"{study.path}: variants {twin!r} and {variant.name!r} are the same experiment")
+    return {variant.name: config for variant, config in zip(study.variants, configs, strict=True)}
+
+
+def _published(study: Study) -> dict[str, Any]:
+    try:
+        return published_values(CONFIGS / "published.yaml", study.published)
+    except KeyError as error:
+        raise UsageError(f"{study.path}: {error.args[0]}") from error
+
+
+def _reproduce(file: Path) -> str:
+    """The command that repeats the study, by the name that it has in every checkout."""
+    inside = file.resolve().is_relative_to(CONFIGS)
+    return f"firstlight study {Path('configs', file.resolve().relative_to(CONFIGS)) if inside else file}"
+
+
+def _launcher(args: argparse.Namespace, workers: LocalLauncher) -> "contextlib.AbstractContextManager[Launcher]":
+    if args.launcher == "local":
+        return contextlib.nullcontext(workers)
+    try:
+        from studies.ray_launcher import RayLauncher
+    except ImportError as error:
+        raise UsageError("--launcher ray needs Ray: pip install firstlight[cluster]") from error
+    try:
+        return RayLauncher(args.address, args.threads, args.gpu_share, args.jobs)
+    except ConnectionError as error:
+        raise UsageError(
+            f"--address {args.address}: no Ray cluster answers there; start one: ray start --head"
+        ) from error
+
+
+def _train(missing: list[Run], launcher: "Launcher", progress: Progress) -> dict[str, str]:
+    """Failed runs and their messages."""
+    failed: dict[str, str] = {}
+    progress.jobs = launcher.room()
+    try:
+        with contextlib.closing(launcher.launch(missing, RUNS.absolute(), worker.train)) as events, progress:
+            for event in events:
+                progress.take(event)
+                if event.kind == "failed":
+                    failed[event.run.id] = event.message
+    except KeyboardInterrupt:
+        print(f"\n{progress.num_done} of {progress.num_runs} runs are complete.", flush=True)
+        raise
+    return failed
+
+
+def _show(folder: Path, runs: list[Run]) -> None:
+    """Write the tables, and print them as soon as there is a result."""
+    complete = complete_runs(RUNS)
+    link_runs(folder, runs, complete)
+    findings = read_findings(folder, RUNS, complete)
+    write_tables(findings, folder)
+    if any(arm.results for arm in findings.arms):
+        print_findings(findings)
+        print(answer(findings))
+    print(f"-> {folder}")
+
+
+def _report(failed: dict[str, str], runs: list[Run], again: str) -> None:
+    for run in runs:
+        if run.id in failed:
+            print(f"failed: {run.variant}, seed {run.seed}: {failed[run.id]}")
+    if failed:
+        print(f"{len(failed)} of {len(runs)} runs failed; to try them again: {again}")
+        raise SystemExit(1)

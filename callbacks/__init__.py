@@ -3,6 +3,7 @@
 from callbacks.confusion_matrix import ConfusionMatrix
 from callbacks.decision_boundary import DecisionBoundary
 from callbacks.feature_maps import FirstLayer
+from callbacks.gradient_flow import GradientFlow
 from callbacks.layer_table import LayerTable
 from callbacks.memory import MemoryView
 from callbacks.mistakes import ConfidentMistakes
@@ -14,6 +15,7 @@ __all__ = [
     "ConfusionMatrix",
     "DecisionBoundary",
     "FirstLayer",
+    "GradientFlow",
     "LayerTable",
     "MemoryView",
     "PredictionTable",

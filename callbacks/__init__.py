@@ -9,6 +9,7 @@ from callbacks.memory import MemoryView
 from callbacks.mistakes import ConfidentMistakes
 from callbacks.prediction_table import PredictionTable
 from callbacks.run_record import RunRecord
+from callbacks.train_evaluation import TrainEvaluation
 
 __all__ = [
     "ConfidentMistakes",
@@ -20,4 +21,5 @@ __all__ = [
     "MemoryView",
     "PredictionTable",
     "RunRecord",
+    "TrainEvaluation",
 ]

@@ -5,17 +5,20 @@ import contextlib
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import configs
 from scripts import worker
 from scripts.errors import Parser, UsageError
+from studies.analysis import analysis
 from studies.local import LocalLauncher
+from studies.pages import write_summary
 from studies.progress import Progress
-from studies.record import FOLDER, link_runs, published_values, read_findings, write_record
+from studies.published import Claim, Published
+from studies.record import FOLDER, add_not_run, link_runs, read_findings, write_record
 from studies.runs import Run, complete_runs, forget, make_run
 from studies.spec import SpecError, Study, read_study, seeds_of
-from studies.tables import answer, write_tables
+from studies.tables import answer
 
 if TYPE_CHECKING:
     from studies.ray_launcher import RayLauncher
@@ -109,7 +112,7 @@ def main(command: str, options: list[str]) -> int:
     try:
         study = read_study(args.file, CONFIGS)
         seeds = _seeds(args.seeds) if args.seeds else study.seeds
-        published = published_values(CONFIGS / "published.yaml", study.published)
+        published = Published(CONFIGS / "published.yaml").of(study.published, study.names)
     except SpecError as error:
         raise UsageError(str(error)) from error
     except KeyError as error:
@@ -119,10 +122,11 @@ def main(command: str, options: list[str]) -> int:
         if name not in names:
             raise UsageError(f"--only: there is no variant {name!r} in {args.file}: one of {', '.join(names)}")
     again = shlex.join(["firstlight", command, *(option for option in options if option != "--fresh")])
-    most = 1 if args.dry_run or args.launcher == "ray" else len(args.only or names) * len(seeds)
+    names = args.only or [name for name in names if name not in study.not_run]
+    most = 1 if args.dry_run or args.launcher == "ray" else len(names) * len(seeds)
     try:
         with _local(args, most) as workers:
-            return _run(args, study, seeds, published, workers, again)
+            return _run(args, study, names, seeds, published, workers, again)
     except KeyboardInterrupt:
         print(f"\nStopped. {_done_by_now(study)}To go on: {again}")
         raise SystemExit(130) from None
@@ -140,14 +144,15 @@ def _done_by_now(study: Study) -> str:
 def _run(
     args: argparse.Namespace,
     study: Study,
+    names: list[str],
     seeds: tuple[int, ...],
-    published: dict[str, Any],
+    published: dict[str, list[Claim]],
     workers: LocalLauncher,
     again: str,
 ) -> int:
     resolved = _resolve(study, workers)
     named = [(variant.name, config) for variant, config in zip(study.variants, resolved, strict=True)]
-    chosen = [(name, config) for name, config in named if not args.only or name in args.only]
+    chosen = [(name, config) for name, config in named if name in names]
     runs = [make_run(name, config, seed) for name, config in chosen for seed in seeds]
     complete = complete_runs(RUNS)
     missing = [run for run in runs if args.fresh or run.id not in complete]
@@ -162,12 +167,16 @@ def _run(
     ]
     recorded = tuple(sorted({*seeds, *recorded}))
     folder = write_record(study, recorded, resolved, _reproduce(args.file), published, RUNS)
+    try:
+        analysis(read_findings(folder, RUNS, complete))  # so that a template that fails does so now
+    except ValueError as error:
+        raise UsageError(f"{args.file}: {error}") from error
     print(f"{study.question}\n{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
     failed: dict[str, str] = {}
     if missing:
         launcher = workers if args.launcher == "local" else _ray(args)
         failed = _train(missing, launcher, progress)
-    return _conclude(folder, runs, failed, again)
+    return _conclude(folder, study, runs, failed, again)
 
 
 def _resolve(study: Study, workers: LocalLauncher) -> list[dict]:
@@ -197,21 +206,27 @@ def _train(missing: list[Run], launcher: "LocalLauncher | RayLauncher", progress
     return failed
 
 
-def _conclude(folder: Path, runs: list[Run], failed: dict[str, str], again: str) -> int:
+def _conclude(folder: Path, study: Study, runs: list[Run], failed: dict[str, str], again: str) -> int:
     complete = complete_runs(RUNS)
     link_runs(folder, runs, complete)
+    left_out = {run.variant: failed[run.id] for run in runs if run.id in failed and run.variant in study.optional}
+    if left_out:
+        add_not_run(folder, {name: message.rsplit(" -> ", 1)[0] for name, message in left_out.items()})
     findings = read_findings(folder, RUNS, complete)
-    write_tables(findings, folder)
+    write_summary(findings, folder)
     if any(arm.results for arm in findings.arms):
         from scripts.report import print_findings
 
         print_findings(findings)
-        print(answer(findings))
+        print("\n".join(filter(None, [answer(findings), analysis(findings)])))
     print(f"-> {folder}")
+    for name, reason in findings.not_run.items():
+        print(f"not run: {name}: {reason}")
     for run in runs:
         if run.id in failed:
             print(f"failed: {run.variant}, seed {run.seed}: {failed[run.id]}")
-    if failed:
-        print(f"{len(failed)} of {len(runs)} runs failed; to try them again: {again}")
+    num_failed = sum(run.id in failed and run.variant not in study.optional for run in runs)
+    if num_failed:
+        print(f"{num_failed} of {len(runs)} runs failed; to try them again: {again}")
         raise SystemExit(1)
     return 0

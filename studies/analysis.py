@@ -6,7 +6,7 @@ from jinja2 import Environment, TemplateError
 
 from studies.record import Findings
 from studies.spec import QUOTES
-from studies.summary import higher_is_better
+from studies.summary import higher_is_better, is_accuracy
 from studies.tables import Cell, cells, metric_name, p_equals, show, show_cell, show_claims
 
 
@@ -61,7 +61,7 @@ class Quotes:
         cell = self._cell(variant, metric)
         if cell is None or cell.difference is None:
             return ""
-        unit = " points" if metric.endswith("/acc") else ""
+        unit = " points" if is_accuracy(metric) else ""
         return show(metric, cell.difference, cell.difference_half_width, signed=True) + unit
 
     def p(self, variant: str, metric: str = "test/acc") -> str:

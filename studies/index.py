@@ -103,7 +103,9 @@ def index(summaries: list[Summary], published: Published) -> str:
 
 def _rows(claim: Claim, summaries: list[Summary], published: Published) -> list[list[str]]:
     """One for each variant of each study beside which it stands; or why there is none."""
-    what = f"{claim.place.replace('.', ', ').replace('_', ' ')}: {metric_name(claim.metric)}"
+    parts = [part.removeprefix(f"{claim.report}_") for part in claim.place.split(".")]
+    where = ", ".join(part for part in parts if part not in (claim.report, "accuracy")).replace("_", " ")
+    what = f"{where}: {metric_name(claim.metric)}"
     value = claim.value if isinstance(claim.value, str) else show(claim.metric, claim.value)
     rows = []
     for summary in summaries:
@@ -112,8 +114,9 @@ def _rows(claim: Claim, summaries: list[Summary], published: Published) -> list[
                 rows.append([what, value, *_ours(claim, summary, name)])
     if rows:
         return rows
-    reason = published.why_not_compared(claim) or "no study of it is published yet"
-    return [[what, value, f"not run: {reason}", *[NOTHING] * (len(COLUMNS) - 3)]]
+    reason = published.why_not_compared(claim)
+    text = f"not compared: {reason}" if reason else "not run: no study of it is published yet"
+    return [[what, value, text, *[NOTHING] * (len(COLUMNS) - 3)]]
 
 
 def _ours(claim: Claim, summary: Summary, name: str) -> list[str]:

@@ -39,11 +39,12 @@ class Experiment:
     def by_seed(self, name: str) -> dict[int, float]:
         """A metric, or a number such as ``train_seconds``, of each seed whose result has it.
 
-        ``gap/acc`` is ``train/acc`` minus ``test/acc``.
+        ``gap/acc`` is ``train/acc``, or ``train/eval_acc`` where that was measured, minus ``test/acc``.
         """
         split, _, short = name.partition("/")
         if split == "gap":
-            train, test = self.by_seed(f"train/{short}"), self.by_seed(f"test/{short}")
+            train = self.by_seed(f"train/eval_{short}") or self.by_seed(f"train/{short}")
+            test = self.by_seed(f"test/{short}")
             return {seed: train[seed] - test[seed] for seed in sorted(train.keys() & test.keys())}
         values = {result["seed"]: result["metrics"].get(name, result.get(name)) for result in self.results}
         return {seed: value for seed, value in values.items() if value is not None}
@@ -80,9 +81,14 @@ def gather(results: Iterable[dict[str, Any]]) -> list[Experiment]:
     ]
 
 
+def is_accuracy(metric: str) -> bool:
+    """Also of accuracies in evaluation mode, and of gaps between them: shown in percent."""
+    return metric.endswith("acc")
+
+
 def higher_is_better(metric: str) -> bool:
     """Of accuracies; of losses, gaps, seconds and parameters less is better."""
-    return metric.endswith("/acc") and metric != "gap/acc"
+    return is_accuracy(metric) and not metric.startswith("gap/")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from studies.published import Claim
 from studies.record import Findings
 from studies.spec import ALWAYS_SHOWN
-from studies.summary import Experiment, comparisons, higher_is_better, student_interval
+from studies.summary import Experiment, comparisons, higher_is_better, is_accuracy, student_interval
 
 NAMES = {"train_seconds": "seconds", "num_parameters": "parameters", "best_epoch": "best epoch"}
 NOTHING = "-"
@@ -97,13 +97,15 @@ def metric_name(metric: str) -> str:
     if "/" not in metric:
         return NAMES.get(metric, metric)
     split, name = metric.split("/", 1)
-    return f"{SPLITS[split]} {'accuracy' if name == 'acc' else name}"
+    short = name.removeprefix("eval_")
+    mode = "" if short == name else " in evaluation mode"
+    return f"{SPLITS[split]} {'accuracy' if short == 'acc' else short}{mode}"
 
 
 def show(metric: str, mean: float, half_width: float | None = None, signed: bool = False) -> str:
     """A number in the metric's unit: accuracies in percent, differences of them in points."""
     sign = "+" if signed else ""
-    if metric.endswith("/acc"):
+    if is_accuracy(metric):
         text = f"{100 * mean:{sign}.2f}" + ("" if signed or metric.startswith("gap/") else "%")
         return text if half_width is None else f"{text} ± {100 * half_width:.2f}"
     if metric in ("num_parameters", "steps", "epochs"):
@@ -122,7 +124,7 @@ def show_values(metric: str, values: Iterable[float]) -> str:
     values = list(values)
     interval = student_interval(values)
     perfect = values.count(1.0)
-    if interval.n > 1 and metric.endswith("/acc") and not metric.startswith("gap/"):
+    if interval.n > 1 and higher_is_better(metric):
         if 2 * perfect >= interval.n:
             return f"{show(metric, interval.mean)} ({perfect} of {interval.n} at 100%)"
         if interval.mean + interval.half_width > 1:
@@ -257,7 +259,7 @@ def _versus(found: list[Cell], metric: str) -> Iterable[str]:
 
 
 def _against(base: Cell, cell: Cell) -> str:
-    unit = " points" if cell.metric.endswith("/acc") else ""
+    unit = " points" if is_accuracy(cell.metric) else ""
     if cell.p_holm is None:
         return f"{cell.variant} {show(cell.metric, cell.mean)} (one seed: no test)"
     if all(base.values.get(seed, value) == value for seed, value in cell.values.items()):

@@ -11,7 +11,7 @@ from scripts.errors import UsageError
 from scripts.report import print_findings
 from studies.analysis import analysis
 from studies.local import LocalLauncher
-from studies.pages import write_summary
+from studies.pages import as_markdown, write_summary
 from studies.progress import Progress
 from studies.published import Claim, Published
 from studies.record import add_not_run, link_runs, read_findings, write_record
@@ -144,6 +144,7 @@ def _show(folder: Path, runs: list[Run]) -> None:
     link_runs(folder, runs, complete)
     findings = read_findings(folder, RUNS, complete)
     write_summary(findings, folder)
+    (folder / "summary.md").write_text(as_markdown(findings))
     if any(arm.results for arm in findings.arms):
         print_findings(findings)
         print("\n".join(filter(None, [answer(findings), analysis(findings)])))

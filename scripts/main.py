@@ -1,7 +1,9 @@
 """The ``firstlight`` command. Its help and its refusals need no torch, so they answer at once."""
 
+import gc
 import importlib
 import sys
+from types import ModuleType
 
 from scripts.errors import UsageError
 
@@ -18,6 +20,7 @@ commands:
   export     write a run's best checkpoint as an ONNX file
   study      run what a study's file asks for and is missing, on this machine or a cluster
   report     everything found, with the published numbers: a table here, and one HTML file
+  reproduce  every study of configs/studies, then the report and docs/results
 
 examples:
   firstlight fit -c configs/moons/mlp.yaml
@@ -38,7 +41,17 @@ MODULES = {
     "export": "scripts.export",
     "study": "scripts.study",
     "report": "scripts.report",
+    "reproduce": "scripts.reproduce",
 }
+
+
+def load(module: str) -> ModuleType:
+    """Import without garbage collection, which takes a fifth of the seconds and finds nothing."""
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        gc.enable()
 
 
 def main(args: list[str] | None = None) -> object:
@@ -63,7 +76,7 @@ def main(args: list[str] | None = None) -> object:
             raise UsageError(f"unknown command {command!r}: one of {', '.join(MODULES)}")
         pictures = command == "predict" and any(option.split("=")[0] == "--images" for option in options)
         module = "scripts.predict_images" if pictures else MODULES[command]
-        return importlib.import_module(module).main(command, options)
+        return load(module).main(command, options)
     except UsageError as error:
         print("firstlight: " + " ".join(str(error).split()), file=sys.stderr)
         raise SystemExit(2) from error

@@ -1,27 +1,16 @@
 """``firstlight study``: run what a study's file asks for and is missing, and show what was found."""
 
 import argparse
-import contextlib
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import configs
-from scripts import worker
 from scripts.errors import Parser, UsageError
 from studies.local import LocalLauncher
-from studies.progress import Progress
-from studies.record import FOLDER, link_runs, published_values, read_findings, write_record
-from studies.runs import Run, complete_runs, forget, make_run
-from studies.spec import SpecError, Study, read_study, seeds_of
-from studies.tables import answer, write_tables
-
-if TYPE_CHECKING:
-    from studies.ray_launcher import RayLauncher
+from studies.spec import SpecError, read_study, seeds_of
 
 CONFIGS = Path(configs.__path__[0]).resolve()
-RUNS = Path("runs")
 
 
 def _parse(command: str, options: list[str]) -> argparse.Namespace:
@@ -46,6 +35,7 @@ def _parse(command: str, options: list[str]) -> argparse.Namespace:
             raise UsageError(f"--{name} must be >= 1, got {getattr(args, name)}")
     if not 0 < args.gpu_share <= 1:
         raise UsageError(f"--gpu-share must be in (0, 1], got {args.gpu_share}")
+    args.seeds = args.seeds and _seeds(args.seeds)
     return args
 
 
@@ -53,9 +43,11 @@ def _seeds(words: str) -> tuple[int, ...]:
     """``3`` is 0, 1, 2; ``4,`` and ``0,4`` are themselves."""
     try:
         numbers = [int(word) for word in words.split(",") if word]
-    except ValueError:
+        return seeds_of(numbers if "," in words else numbers[0])
+    except (ValueError, IndexError):
         raise UsageError(f"--seeds must be a number or numbers with commas, got {words!r}") from None
-    return seeds_of(numbers if "," in words else numbers[0])
+    except SpecError as error:
+        raise UsageError(f"--seeds: {error}") from error
 
 
 def _gpus() -> int:
@@ -66,36 +58,24 @@ def _gpus() -> int:
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
-def _local(args: argparse.Namespace, most: int) -> LocalLauncher:
-    """One run per core, or per GPU or share of one; no more than there can be work for."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = _gpus()
-    devices = tuple(visible.split(",")) if visible and gpus else tuple(map(str, range(gpus)))
-    jobs = args.jobs or (int(gpus / args.gpu_share + 1e-9) if gpus else max(1, _cores() // args.threads))
-    return LocalLauncher(min(jobs, most), worker.warm_up, args.threads, devices)
-
-
-def _cores() -> int:
+def cores() -> int:
+    """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _ray(args: argparse.Namespace) -> "RayLauncher":
-    try:
-        from studies.ray_launcher import RayLauncher
-    except ImportError as error:
-        raise UsageError("--launcher ray needs Ray: pip install firstlight[cluster]") from error
-    try:
-        return RayLauncher(args.address, args.threads, args.gpu_share if _gpus() else 0.0, args.jobs)
-    except ConnectionError as error:
-        raise UsageError(
-            f"--address {args.address}: no Ray cluster answers there; start one: ray start --head"
-        ) from error
+def _room(args: argparse.Namespace) -> int:
+    """Runs at a time on this machine: one per core, or per GPU or share of one."""
+    per_gpu = int(1 / args.gpu_share + 1e-9)
+    return args.jobs or _gpus() * per_gpu or max(1, cores() // args.threads)
 
 
-def _reproduce(file: Path) -> str:
-    """The command that repeats the study, by the name that it has in every checkout."""
-    inside = file.resolve().is_relative_to(CONFIGS)
-    return f"firstlight study {Path('configs', file.resolve().relative_to(CONFIGS)) if inside else file}"
+def _workers(args: argparse.Namespace, num_runs: int) -> LocalLauncher:
+    """No more than there can be work for; one, to resolve the variants, when no run is trained by it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = _gpus()
+    devices = tuple(visible.split(",")) if visible and gpus else tuple(map(str, range(gpus)))
+    jobs = 1 if args.dry_run or args.launcher == "ray" else min(_room(args), num_runs)
+    return LocalLauncher(jobs, "scripts.preload", args.threads, devices)
 
 
 def main(command: str, options: list[str]) -> int:
@@ -108,110 +88,19 @@ def main(command: str, options: list[str]) -> int:
     args = _parse(command, options)
     try:
         study = read_study(args.file, CONFIGS)
-        seeds = _seeds(args.seeds) if args.seeds else study.seeds
-        published = published_values(CONFIGS / "published.yaml", study.published)
     except SpecError as error:
         raise UsageError(str(error)) from error
-    except KeyError as error:
-        raise UsageError(f"{args.file}: {error.args[0]}") from error
     names = [variant.name for variant in study.variants]
     for name in args.only or []:
         if name not in names:
             raise UsageError(f"--only: there is no variant {name!r} in {args.file}: one of {', '.join(names)}")
+    args.only = args.only or [name for name in names if name not in study.not_run]
     again = shlex.join(["firstlight", command, *(option for option in options if option != "--fresh")])
-    most = 1 if args.dry_run or args.launcher == "ray" else len(args.only or names) * len(seeds)
     try:
-        with _local(args, most) as workers:
-            return _run(args, study, seeds, published, workers, again)
+        with _workers(args, len(args.only) * len(args.seeds or study.seeds)) as workers:
+            from scripts.conduct import conduct
+
+            return conduct(args, study, workers, _room(args), again)
     except KeyboardInterrupt:
-        print(f"\nStopped. {_done_by_now(study)}To go on: {again}")
+        print(f"\nStopped. To go on: {again}")
         raise SystemExit(130) from None
-
-
-def _done_by_now(study: Study) -> str:
-    path = RUNS / FOLDER / study.name
-    if not (path / "study.json").exists():
-        return ""
-    findings = read_findings(path, RUNS)
-    done = sum(len(arm.results) for arm in findings.arms)
-    return f"{done} of {done + findings.num_missing} runs are complete. "
-
-
-def _run(
-    args: argparse.Namespace,
-    study: Study,
-    seeds: tuple[int, ...],
-    published: dict[str, Any],
-    workers: LocalLauncher,
-    again: str,
-) -> int:
-    resolved = _resolve(study, workers)
-    named = [(variant.name, config) for variant, config in zip(study.variants, resolved, strict=True)]
-    chosen = [(name, config) for name, config in named if not args.only or name in args.only]
-    runs = [make_run(name, config, seed) for name, config in chosen for seed in seeds]
-    complete = complete_runs(RUNS)
-    missing = [run for run in runs if args.fresh or run.id not in complete]
-    progress = Progress(runs, {} if args.fresh else complete, RUNS, study.metrics[0], args.jobs or len(workers.workers))
-    if args.dry_run:
-        progress.print_plan(missing)
-        return 0
-    if args.fresh and (busy := forget(runs, RUNS)):
-        raise UsageError(f"--fresh: another process is training {busy[0].variant} with seed {busy[0].seed}")
-    recorded = [
-        seed for seed in study.seeds if any(make_run(name, config, seed).id in complete for name, config in named)
-    ]
-    recorded = tuple(sorted({*seeds, *recorded}))
-    folder = write_record(study, recorded, resolved, _reproduce(args.file), published, RUNS)
-    print(f"{study.question}\n{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
-    failed: dict[str, str] = {}
-    if missing:
-        launcher = workers if args.launcher == "local" else _ray(args)
-        failed = _train(missing, launcher, progress)
-    return _conclude(folder, runs, failed, again)
-
-
-def _resolve(study: Study, workers: LocalLauncher) -> list[dict]:
-    resolved = workers.call(worker.resolve, study.variants)
-    if isinstance(resolved, SpecError):
-        raise UsageError(f"{study.path}: {resolved}")
-    seen: dict[str, str] = {}
-    for variant, config in zip(study.variants, resolved, strict=True):
-        config_hash = make_run("", config, 0).config_hash
-        if config_hash in seen:
-            raise UsageError(
-                f"{study.path}: variants {seen[config_hash]!r} and {variant.name!r} are the same experiment"
-            )
-        seen[config_hash] = variant.name
-    return resolved
-
-
-def _train(missing: list[Run], launcher: "LocalLauncher | RayLauncher", progress: Progress) -> dict[str, str]:
-    """Failed runs and their messages."""
-    failed: dict[str, str] = {}
-    progress.jobs = launcher.room()
-    with contextlib.closing(launcher.launch(missing, RUNS.absolute(), worker.train)) as events, progress:
-        for event in events:
-            progress.take(event)
-            if event.kind == "failed":
-                failed[event.run.id] = event.message
-    return failed
-
-
-def _conclude(folder: Path, runs: list[Run], failed: dict[str, str], again: str) -> int:
-    complete = complete_runs(RUNS)
-    link_runs(folder, runs, complete)
-    findings = read_findings(folder, RUNS, complete)
-    write_tables(findings, folder)
-    if any(arm.results for arm in findings.arms):
-        from scripts.report import print_findings
-
-        print_findings(findings)
-        print(answer(findings))
-    print(f"-> {folder}")
-    for run in runs:
-        if run.id in failed:
-            print(f"failed: {run.variant}, seed {run.seed}: {failed[run.id]}")
-    if failed:
-        print(f"{len(failed)} of {len(runs)} runs failed; to try them again: {again}")
-        raise SystemExit(1)
-    return 0

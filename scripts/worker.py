@@ -1,5 +1,6 @@
 """What a worker process does for a study: resolve its variants, and train one run after the other."""
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,24 +11,17 @@ from scripts.errors import UsageError
 from studies.spec import SpecError, Variant
 
 
-def warm_up() -> None:
-    """Import what training needs, once a worker."""
-    import scripts.cli  # noqa: F401
+def resolve(variants: tuple[Variant, ...]) -> list[dict[str, Any]]:
+    """Each variant's config as a run of it would save it.
 
-
-def resolve(variants: tuple[Variant, ...]) -> list[dict[str, Any]] | SpecError:
-    """Each variant's config as a run of it would save it, or the first mistake.
-
-    The mistake is returned, as an exception would end the worker.
+    Raises:
+        SpecError: the first mistake.
     """
     from scripts.cli import ConfigResolver, _quieten
 
     _quieten()
     resolver = ConfigResolver()
-    try:
-        return [_resolve(resolver, variant) for variant in variants]
-    except SpecError as error:
-        return error
+    return [_resolve(resolver, variant) for variant in variants]
 
 
 def _resolve(resolver: Any, variant: Variant) -> dict[str, Any]:
@@ -47,6 +41,9 @@ def _resolve(resolver: Any, variant: Variant) -> dict[str, Any]:
 
 def train(run_dir: Path) -> None:
     """Start the run whose ``config.yaml`` lies in the directory, or continue it from its last checkpoint."""
+    import torch
+
     from scripts.main import main
 
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # which was read for all workers when torch was imported
     main(["fit", "--run", str(run_dir)])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from studies.runs import Run, claim, directory, prepare
+from studies.runs import Run, claim, directory, prepare, read_result
 
 MAX_DEATHS = 3
 BUSY_SECONDS = 2.0
@@ -58,7 +58,7 @@ class Backlog:
         if outcome.state == "lost":
             self.deaths[run.id] += 1
             if self.deaths[run.id] >= MAX_DEATHS:
-                outcome = Outcome("failed", f"its worker was killed {MAX_DEATHS} times")
+                outcome = Outcome("failed", f"its worker was lost {MAX_DEATHS} times {outcome.message}".rstrip())
             else:
                 self.queue.appendleft((0.0, run))
         elif outcome.state == "busy":
@@ -74,20 +74,26 @@ def execute(run: Run, root: Path, train: Train) -> Outcome:
         root: the folder of all runs.
         train: starts or continues the run whose ``config.yaml`` lies in the directory it is given.
     """
-    with claim(run, root) as mine:
-        if not mine:
-            return Outcome("busy")
-        path = directory(run, root)
-        if (path / "result.json").exists():
-            return Outcome("done")
-        try:
-            prepare(run, path)
-            with _output_to(path / "log.txt"):
-                train(path)
-        except (Exception, SystemExit) as error:
-            return _failure(error, path / "error.txt")
-        (path / "error.txt").unlink(missing_ok=True)
+    try:
+        with claim(run, root) as mine:
+            return _train(run, directory(run, root), train) if mine else Outcome("busy")
+    except OSError as error:  # the folder of runs takes no locks, or nothing at all
+        return Outcome("failed", _reason(error))
+
+
+def _train(run: Run, path: Path, train: Train) -> Outcome:
+    if read_result(path):
         return Outcome("done")
+    try:
+        prepare(run, path)
+        with _output_to(path / "log.txt"):
+            train(path)
+        if not read_result(path):
+            raise RuntimeError("the run ended without a result.json")
+        (path / "error.txt").unlink(missing_ok=True)
+    except (Exception, SystemExit) as error:
+        return _failure(error, path / "error.txt")
+    return Outcome("done")
 
 
 def _failure(error: BaseException, file: Path) -> Outcome:
@@ -108,14 +114,14 @@ def _reason(error: BaseException) -> str:
 def _output_to(path: Path) -> Iterator[None]:
     """Everything that the process prints, also below Python, appended to a file."""
     saved = [os.dup(fd) for fd in (1, 2)]
-    with path.open("a") as file:
-        try:
+    try:
+        with path.open("ab") as file:
             for fd in (1, 2):
                 os.dup2(file.fileno(), fd)
-            yield
-        finally:
-            for stream in (sys.stdout, sys.stderr):
+        yield
+    finally:
+        for stream, fd, old in zip((sys.stdout, sys.stderr), (1, 2), saved, strict=True):
+            with contextlib.suppress(OSError):  # a full disk loses the run's words, not the run
                 stream.flush()
-            for fd, old in zip((1, 2), saved, strict=True):
-                os.dup2(old, fd)
-                os.close(old)
+            os.dup2(old, fd)
+            os.close(old)

@@ -1,6 +1,7 @@
-"""Local launcher: a few worker processes that import once and train run after run."""
+"""Local launcher: a few worker processes that import once, all together, and train run after run."""
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -8,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.pool import ExceptionWithTraceback
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +19,38 @@ from studies.execute import MAX_DEATHS, Backlog, Event, Outcome, Train, execute
 from studies.runs import Run
 
 POLL_SECONDS = 0.5
+# One server imports for all workers and forks them; elsewhere than on Linux a fork after such imports is not safe.
+CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 
 class LocalLauncher:
-    """``jobs`` worker processes, which start to import as soon as the launcher is entered.
+    """``jobs`` worker processes; what they need is being imported as soon as the launcher is entered.
 
     Args:
         jobs: number of worker processes.
-        warm_up: picklable; each worker calls it before anything else, to import what runs will need.
+        preload: name of the module that imports what runs will need; it must start no thread.
         threads: of each worker, for its arithmetic.
         devices: ``CUDA_VISIBLE_DEVICES`` of the workers in turn; empty leaves it alone.
     """
 
-    def __init__(self, jobs: int, warm_up: Callable[[], None], threads: int = 1, devices: tuple[str, ...] = ()):
-        self.workers = [_Worker(warm_up, threads, devices[k % len(devices)] if devices else None) for k in range(jobs)]
+    def __init__(self, jobs: int, preload: str, threads: int = 1, devices: tuple[str, ...] = ()):
+        self.preload = preload
+        self.environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        visible = [{"CUDA_VISIBLE_DEVICES": device} for device in devices] or [{}]
+        self.workers = [_Worker(preload, self.environment | visible[k % len(visible)]) for k in range(jobs)]
 
     def __enter__(self) -> "LocalLauncher":
-        for worker in self.workers:
-            worker.start()
+        if CONTEXT.get_start_method() == "forkserver":
+            CONTEXT.set_forkserver_preload([self.preload])
+            with _environment(self.environment), _ctrl_c_ignored():
+                forkserver.ensure_running()  # returns while the server imports
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Kill at once: a run loses at most the epoch it is in."""
-        for worker in self.workers:
-            worker.kill()
+        with _ctrl_c_ignored():
+            for worker in self.workers:
+                worker.kill()
 
     def room(self) -> int:
         """Runs at a time."""
@@ -49,6 +60,7 @@ class LocalLauncher:
         """What ``function`` returns in the first worker, which has imported what it needs.
 
         Raises:
+            Exception: what the function raises.
             RuntimeError: the worker died, again and again.
         """
         worker = self.workers[0]
@@ -56,6 +68,8 @@ class LocalLauncher:
             worker.begin(None, function, *arguments)
             wait(worker.signs())
             _, answer = worker.end()
+            if answer and isinstance(answer[0], Exception):
+                raise answer[0]
             if answer:
                 return answer[0]
         raise RuntimeError(f"the first worker process died {MAX_DEATHS} times before any run")
@@ -91,31 +105,28 @@ class LocalLauncher:
 
 
 class _Worker:
-    """A process, started again when it has died."""
+    """A process, started when it is needed, and again when it has died."""
 
-    def __init__(self, warm_up: Callable[[], None], threads: int, device: str | None):
-        self.warm_up = warm_up
-        self.environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        if device is not None:
-            self.environment["CUDA_VISIBLE_DEVICES"] = device
+    def __init__(self, preload: str, environment: dict[str, str]):
+        self.preload = preload
+        self.environment = environment
         self.run: Run | None = None
         self.process: multiprocessing.process.BaseProcess | None = None
 
     def start(self) -> None:
-        """Start the process; its environment must be set before it imports anything."""
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, self.warm_up))
-        with _environment(self.environment):
-            self.process.start()
+        """Start the process."""
+        self.connection, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=_serve, args=(theirs, self.preload, self.environment))
+        process.start()
+        self.process = process
         theirs.close()
 
     def begin(self, run: Run | None, function: Callable[..., Any], *arguments: Any) -> None:
         """Hand over a call, on behalf of a run."""
-        self.run = run
-        if not self.process.is_alive():
+        if not (self.process and self.process.is_alive()):
             self.start()
-        with contextlib.suppress(BrokenPipeError):  # it died just now: its sentinel says so
+        self.run = run
+        with contextlib.suppress(ConnectionError):  # it died just now: its sentinel says so
             self.connection.send((function, arguments))
 
     def signs(self) -> list[Connection | int]:
@@ -128,7 +139,7 @@ class _Worker:
         with contextlib.suppress(EOFError, ConnectionError):
             if self.connection.poll():
                 return run, (self.connection.recv(),)
-        self.process.join()
+        self.kill()
         return run, None
 
     def kill(self) -> None:
@@ -153,17 +164,35 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(connection: Connection, warm_up: Callable[[], None]) -> None:
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Not to be interrupted; a process that is started meanwhile is never, as Ctrl-C is its parent's to answer."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(connection: Connection, preload: str, environment: dict[str, str]) -> None:
     """The worker: one call after the other, until the parent closes the pipe or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    os.environ.update(environment)
     sys.argv = sys.argv[:1]
     sys.stdout.reconfigure(line_buffering=True)
-    warm_up()
+    importlib.import_module(preload)
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             function, arguments = connection.recv()
-            connection.send(function(*arguments))
+            connection.send(_answer(function, arguments))
+
+
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return ExceptionWithTraceback(error, error.__traceback__)
 
 
 def _die_with_parent() -> None:

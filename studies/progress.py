@@ -46,7 +46,8 @@ class Progress:
             if run.id in complete:
                 self._finish(run, complete[run.id])
         self.console = Console()
-        self.live = Live(console=self.console, get_renderable=self.table, refresh_per_second=2)
+        # Drawn at every event, of which launchers have one in half a second at least: no other thread reads the state.
+        self.live = Live(console=self.console, get_renderable=self.table, auto_refresh=False)
 
     def _finish(self, run: Run, path: Path) -> None:
         self.state[run.id] = "done"
@@ -75,9 +76,13 @@ class Progress:
             self.live.stop()
 
     def take(self, event: Event) -> None:
-        """Take note of what a launcher reports."""
-        if event.run is None:
-            return
+        """Take note of what a launcher reports, and show it."""
+        if event.run:
+            self._note(event)
+        if self.live.is_started:
+            self.live.refresh()
+
+    def _note(self, event: Event) -> None:
         states = {"started": "running", "busy": "elsewhere", "lost": "waiting", "failed": "failed"}
         if event.kind == "done":
             self._finish(event.run, directory(event.run, self.root))

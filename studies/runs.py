@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,22 @@ def make_run(variant: str, config: dict[str, Any], seed: int) -> Run:
     return Run(variant, seed, config_hash(config), config | {"seed_everything": seed})
 
 
+def read_result(path: Path) -> dict[str, Any] | None:
+    """The ``result.json`` of a run's directory; None while there is none, or none that a run of this project wrote."""
+    try:
+        result = json.loads((path / "result.json").read_text())
+        return result if {"config_hash", "seed", "finished"} <= result.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def complete_runs(root: Path) -> dict[str, Path]:
     """The directory of every complete run below ``root`` by identity; of equal ones the last finished."""
     found: dict[str, tuple[str, Path]] = {}
     for path in root.rglob("result.json"):
-        result = json.loads(path.read_text())
-        key = f"{result['config_hash']}-seed{result['seed']}"
-        found[key] = max(found.get(key, ("", path.parent)), (result["finished"], path.parent))
+        if result := read_result(path.parent):
+            key = f"{result['config_hash']}-seed{result['seed']}"
+            found[key] = max(found.get(key, ("", path.parent)), (result["finished"], path.parent))
     return {key: path for key, (_, path) in found.items()}
 
 
@@ -70,30 +79,32 @@ def claim(run: Run, root: Path) -> Iterator[bool]:
 def prepare(run: Run, path: Path) -> None:
     """Put the run's config into its directory, unless what is there fits and can be continued."""
     if _holds(path, run) and (path / "checkpoints" / "last.ckpt").exists():
+        (path / "result.json").unlink(missing_ok=True)  # it is there only if it cannot be read
         return
-    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        shutil.rmtree(path)
     path.mkdir(parents=True)
     partial = path / "config.partial"
     partial.write_text(yaml.safe_dump(run.config, sort_keys=False))
-    partial.rename(path / "config.yaml")
+    partial.replace(path / "config.yaml")
 
 
 def _holds(path: Path, run: Run) -> bool:
     try:
         config = yaml.safe_load((path / "config.yaml").read_text())
-    except (OSError, yaml.YAMLError):
+        return make_run("", config, config["seed_everything"]).id == run.id
+    except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError):  # torn, or none of ours
         return False
-    return isinstance(config, dict) and make_run("", config, config["seed_everything"]).id == run.id
 
 
-def forget(runs: Iterable[Run], root: Path) -> list[Run]:
-    """Remove what a study has of these runs; those that another process is training stay and are returned."""
-    busy = []
-    for run in runs:
-        with claim(run, root) as mine:
-            if not mine:
-                busy.append(run)
-                continue
-            for path in root.glob(f"*/{run.id}"):
-                shutil.rmtree(path)
-    return busy
+def forget(runs: list[Run], root: Path) -> Run | None:
+    """Remove what studies have of these runs; if another process is training one, remove nothing and return it."""
+    for remove in (False, True):
+        for run in runs:
+            with claim(run, root) as mine:
+                if not mine:
+                    return run
+                for path in root.glob(f"*/{run.id}") if remove else ():
+                    (path / "result.json").unlink(missing_ok=True)  # first: half a run must not look complete
+                    shutil.rmtree(path)
+    return None

@@ -13,10 +13,6 @@ from studies.runs import Run, make_run
 CONFIG = {"experiment": "fake", "trainer": {"max_epochs": 2}}
 
 
-def nothing() -> None:
-    """There is nothing to import."""
-
-
 def fake_train(path: Path) -> None:
     """Writes what a complete run has; says in ``trained.log`` that it was at work."""
     config = yaml.safe_load((path / "config.yaml").read_text())

@@ -16,7 +16,6 @@ import yaml
 from fake_training import (
     CONFIG,
     fake_train,
-    nothing,
     runs,
     train_that_fails_on_odd_seeds,
     train_that_kills_its_worker,
@@ -33,7 +32,7 @@ PROJECT = Path(__file__).parent.parent
 
 
 def launch(todo, root, train=fake_train, jobs=2):
-    with LocalLauncher(jobs, nothing) as launcher:
+    with LocalLauncher(jobs, "fake_training") as launcher:
         return [(e.kind, e.run and e.run.seed) for e in launcher.launch(todo, root, train) if e.kind != "tick"]
 
 
@@ -77,7 +76,7 @@ def test_a_run_that_always_kills_its_worker_is_given_up(tmp_path):
 def test_a_run_that_another_process_holds_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr("studies.execute.BUSY_SECONDS", 0.05)
     (run,) = runs(1)
-    with claim(run, tmp_path) as mine, LocalLauncher(1, nothing) as launcher:
+    with claim(run, tmp_path) as mine, LocalLauncher(1, "fake_training") as launcher:
         assert mine
         events = launcher.launch([run], tmp_path, fake_train)
         assert next(event.kind for event in events if event.kind not in ("started", "tick")) == "busy"
@@ -122,22 +121,24 @@ def test_a_run_under_another_experiments_name_is_shared(tmp_path):
     assert trained(tmp_path) == {run.id: 1}
 
 
-def test_fresh_forgets_what_no_one_is_training(tmp_path):
+def test_fresh_forgets_all_or_if_one_is_being_trained_nothing(tmp_path):
     todo = runs(2)
     launch(todo, tmp_path)
     with claim(todo[0], tmp_path):
-        assert forget(todo, tmp_path) == [todo[0]]
-    assert complete_runs(tmp_path).keys() == {todo[0].id}
+        assert forget(todo, tmp_path) == todo[0]
+        assert len(complete_runs(tmp_path)) == 2
+    assert forget(todo, tmp_path) is None
+    assert not complete_runs(tmp_path)
 
 
 PARENT = """
 import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from fake_training import fake_train, nothing, runs
+from fake_training import fake_train, runs
 from studies.local import LocalLauncher
 if __name__ == "__main__":
-    with LocalLauncher(2, nothing) as launcher:
+    with LocalLauncher(2, "fake_training") as launcher:
         launcher.call(print, "started")
         for event in launcher.launch(runs({n}, sleep={sleep}), Path({root!r}), fake_train):
             pass
@@ -175,9 +176,14 @@ def test_killed_at_random_moments_every_run_is_trained_and_none_again_once_compl
 
 
 def children_of(process: subprocess.Popen) -> list[str]:
-    """Its workers; multiprocessing's own resource tracker is none."""
-    pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [pid for pid in pids if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    """Its workers, and the server that forks them; multiprocessing's own resource tracker is none."""
+    return [pid for pid in family(process.pid) if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def family(pid: int | str) -> list[str]:
+    """All descendants."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return children + [grandchild for child in children for grandchild in family(child)]
 
 
 def test_workers_die_with_their_parent(tmp_path):
@@ -186,7 +192,7 @@ def test_workers_die_with_their_parent(tmp_path):
     process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
     process.stdout.readline()
     time.sleep(0.2)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = family(process.pid)
     process.kill()
     process.communicate()  # returns when the last holder of the pipe, a worker, is gone
     deadline = time.monotonic() + 10
@@ -286,6 +292,18 @@ def test_a_failed_run_is_code_1_and_tried_again_by_the_next_call(tmp_path):
     assert "is no IDX file" in done.stdout
     (error, _) = (tmp_path / "runs").rglob("error.txt")
     assert "is no IDX file" in error.read_text()
+
+
+@pytest.mark.slow
+def test_an_optional_variants_failure_is_its_reason_and_no_failure_of_the_study(tmp_path):
+    broken = "wide: {data: {class_path: datamodules.ImageFolderDataModule, init_args: {root: nowhere}}, "
+    tmp_path.joinpath("width.yaml").write_text(STUDY.replace("wide: {", broken) + "optional: [wide]\n")
+    done = study(tmp_path, "--jobs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not run: wide: " in done.stdout
+    summary = json.loads((tmp_path / "runs/studies/width/summary.json").read_text())
+    assert "nowhere" in summary["not_run"]["wide"]
+    assert summary["missing_runs"] == 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,11 @@
+"""Imports what training needs: in one process, from which all workers of a study are forked."""
+
+import atexit
+import gc
+
+gc.disable()  # as in scripts.main
+import scripts.cli  # noqa: E402, F401
+
+gc.enable()
+gc.freeze()  # never to be searched for garbage again, and so never copied
+atexit.register(gc.unfreeze)

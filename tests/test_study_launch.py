@@ -23,8 +23,9 @@ from fake_training import (
 )
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
-from studies.execute import MAX_DEATHS, execute
+from studies.execute import MAX_DEATHS, Event, execute
 from studies.local import LocalLauncher
+from studies.progress import Progress
 from studies.record import read_findings
 from studies.runs import claim, complete_runs, directory, forget, make_run, prepare
 
@@ -141,7 +142,8 @@ if __name__ == "__main__":
     with LocalLauncher(2, "fake_training") as launcher:
         launcher.call(print, "started")
         for event in launcher.launch(runs({n}, sleep={sleep}), Path({root!r}), fake_train):
-            pass
+            if event.kind == "done":
+                print("done", flush=True)
 """
 
 
@@ -153,14 +155,15 @@ def stamps(root: Path) -> dict[Path, int]:
 def test_killed_at_random_moments_every_run_is_trained_and_none_again_once_complete(tmp_path, moments):
     """Kill the launching process or one of its workers; what was complete stays, what was not is done later."""
     rng = random.Random(moments)
-    n, sleep = 3 * moments, 0.06
+    n, sleep = 5 * moments, 0.06
     script = tmp_path / "parent.py"
     script.write_text(PARENT.format(paths=[str(PROJECT), str(PROJECT / "tests")], n=n, sleep=sleep, root=str(tmp_path)))
     complete: dict[Path, int] = {}
     for moment in range(moments):
         process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.15))
+        for _ in range(rng.randint(1, 3)):  # "started", and up to two runs that are done
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.1))
         if moment % 2:
             with contextlib.suppress(OSError, IndexError):  # there may be no worker at this moment
                 os.kill(int(rng.choice(children_of(process))), signal.SIGKILL)
@@ -337,3 +340,20 @@ def test_a_study_killed_again_and_again_ends_with_the_undisturbed_metrics(tmp_pa
     assert study(killed).returncode == 0
     assert complete.items() <= stamps(killed).items()
     assert metrics(killed) == metrics(undisturbed)
+
+
+def test_time_left_counts_runs_that_wait_as_long_as_those_that_are_known(tmp_path):
+    """Two jobs; one run took 10 s, one is at 3 of 10 s, one of another variant waits: 7 + 10 s, shared by two."""
+    slow, other = make_run("v", CONFIG | {"trainer": {"max_epochs": 10}}, 0), make_run("w", CONFIG, 0)
+    again = make_run("v", CONFIG | {"trainer": {"max_epochs": 10}}, 1)
+    progress = Progress([slow, again, other], {}, tmp_path, "test/acc", jobs=2)
+    assert progress.seconds_left() is None
+    progress.take(Event("started", again))
+    directory(again, tmp_path).mkdir(parents=True)
+    (directory(again, tmp_path) / "history.csv").write_text("epoch,seconds\n0,1\n1,2\n2,3.0\n")
+    directory(slow, tmp_path).mkdir(parents=True)
+    facts = {"config_hash": slow.config_hash, "seed": 0, "metrics": {}, "train_seconds": 10.0}
+    (directory(slow, tmp_path) / "result.json").write_text(json.dumps(facts))
+    progress.take(Event("done", slow))
+    assert progress.seconds_left() == pytest.approx((7 + 10) / 2)
+    assert progress.seconds_left([again]) == pytest.approx(7)

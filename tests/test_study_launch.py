@@ -23,6 +23,7 @@ from fake_training import (
 )
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
+from scripts.study import _parse, _workers
 from studies.execute import MAX_DEATHS, Event, execute
 from studies.local import LocalLauncher
 from studies.progress import Progress
@@ -357,3 +358,58 @@ def test_time_left_counts_runs_that_wait_as_long_as_those_that_are_known(tmp_pat
     progress.take(Event("done", slow))
     assert progress.seconds_left() == pytest.approx((7 + 10) / 2)
     assert progress.seconds_left([again]) == pytest.approx(7)
+
+
+@pytest.mark.parametrize(
+    ("visible", "words", "devices"),
+    [
+        ("2,5", [], ["2", "5"]),
+        ("2,5", ["--gpu-share", "0.5"], ["2", "5", "2", "5"]),
+        ("2,5", ["--gpu-share", "0.4"], ["2", "5", "2", "5"]),  # a third of 0.4 fits on neither
+        ("2,5", ["--jobs", "1"], ["2"]),
+        ("", ["--jobs", "2"], [None, None]),
+    ],
+)
+def test_each_worker_sees_its_gpu(monkeypatch, visible, words, devices):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    workers = _workers(_parse("study", ["width.yaml", *words]), num_runs=9).workers
+    assert [worker.environment.get("CUDA_VISIBLE_DEVICES") for worker in workers] == devices
+
+
+def what_it_sees() -> tuple[str, ...]:
+    return tuple(os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"))
+
+
+def test_a_worker_has_its_own_environment():
+    with LocalLauncher(1, "fake_training", threads=3, devices=("7",)) as launcher:
+        assert launcher.call(what_it_sees) == ("7", "3")
+
+
+def fail() -> None:
+    raise KeyError("inside")
+
+
+def test_what_a_call_raises_in_a_worker_is_raised_here_with_the_workers_traceback():
+    with LocalLauncher(1, "fake_training") as launcher, pytest.raises(KeyError, match="inside") as error:
+        launcher.call(fail)
+    assert "in fail" in str(error.value.__cause__)
+
+
+def fake_train_that_leaves_nothing(path: Path) -> None:
+    """As with ``fast_dev_run``."""
+
+
+def test_a_run_without_a_result_has_failed_and_one_that_cannot_be_read_is_no_result(tmp_path):
+    (run,) = runs(1)
+    assert "without a result.json" in execute(run, tmp_path, fake_train_that_leaves_nothing).message
+    (directory(run, tmp_path) / "result.json").write_text("")  # as after a power cut
+    assert not complete_runs(tmp_path)
+    assert execute(run, tmp_path, fake_train).state == "done"
+    assert complete_runs(tmp_path).keys() == {run.id}
+
+
+def test_a_folder_that_takes_no_runs_fails_the_run_and_not_its_worker(tmp_path):
+    (tmp_path / "file").touch()
+    outcome = execute(*runs(1), tmp_path / "file", fake_train)
+    assert outcome.state == "failed"
+    assert "NotADirectoryError" in outcome.message

@@ -33,10 +33,6 @@ from studies.identity import config_hash, differences, identity
 
 CONFIGS = Path(configs.__path__[0])
 RUN_OPTIONS = ("run", "new_run")
-if not torch.cuda.device_count():
-    # Lightning has torch look for the GPUs' driver at every step of an optimiser: 0.12 ms of 0.79, if it
-    # is not there. What is not there now does not come later.
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 class FirstlightCLI(LightningCLI):
@@ -388,6 +384,10 @@ def main(command: str, options: list[str]) -> FirstlightCLI:
         UsageError: the words or the files are wrong; a new run then leaves nothing behind.
     """
     _quieten()
+    if not torch.cuda.device_count():
+        # Lightning has torch look for the GPUs' driver at every step of an optimiser: 0.12 ms of 0.79, if it is not
+        # there. What is not there now does not come later.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     try:
         return FirstlightCLI([command, *options])
     except (DataError, MisconfigurationException) as error:

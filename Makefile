@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CLUSTER := .venv/.cluster
 
-.PHONY: help venv demo test test-slow test-gpu lint format bench results constraints clean
+.PHONY: help venv demo test test-slow test-gpu lint format bench reproduce results constraints clean
 
 help:
 	@echo "make demo        a study of small experiments that ends with a report    (3 minutes, no download)"
@@ -12,7 +12,8 @@ help:
 	@echo "make test-slow   the tests that train for longer, some on a Ray cluster (installs Ray, 250 MB)"
 	@echo "make lint        ruff, check and format"
 	@echo "make bench       speed against the bare loop and the course-style loop, and of a study's two jobs"
-	@echo "make results     rewrite the README's table from runs/"
+	@echo "make reproduce   every study, what is missing of it; says beforehand how long (resumable)"
+	@echo "make results     docs/results and the README's table, from runs/ and what is published already"
 	@echo "make constraints resolve the pinned versions again"
 
 venv: $(READY)
@@ -53,8 +54,11 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.bf16_vgg
 	$(BIN)/python -m benchmarks.study_jobs
 
+reproduce: $(READY)
+	$(BIN)/firstlight reproduce
+
 results: $(READY)
-	$(BIN)/firstlight report --readme README.md
+	$(BIN)/firstlight report --publish docs/results --readme README.md
 
 constraints: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras --no-annotate --no-emit-index-url \

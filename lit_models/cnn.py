@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 from typing import Literal
 
 import torch
@@ -130,6 +131,7 @@ class FastCNN(nn.Sequential):
         widths: channels of each block.
         norm_momentum: share of the newest batch in the norms' running statistics, in (0, 1].
         logit_scale: factor before the softmax, > 0.
+        test_time_flip: outside of training, return the mean logits of each image and its mirror image.
 
     Shapes: (B, C, H, W) -> (B, num_classes).
     """
@@ -143,6 +145,7 @@ class FastCNN(nn.Sequential):
         widths: list[int],
         norm_momentum: float = 0.4,
         logit_scale: float = 1 / 9,
+        test_time_flip: bool = False,
     ):
         if min(sample_shape[1:]) <= 2 ** len(widths):
             raise ValueError(f"{len(widths)} widths need images of side > {2 ** len(widths)}, got {sample_shape}")
@@ -156,6 +159,14 @@ class FastCNN(nn.Sequential):
             channels = width
         self.extend([nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes, bias=False)])
         self.append(Scale(logit_scale))
+        self.test_time_flip = test_time_flip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> logits (B, num_classes)."""
+        logits = super().forward(x)
+        if self.training or not self.test_time_flip:
+            return logits
+        return (logits + super().forward(x.flip(-1))) / 2
 
 
 def _block(channels: int, width: int, momentum: float) -> list[nn.Module]:
@@ -236,6 +247,8 @@ class LitFastCNN(LitConvNet):
     """A :class:`FastCNN` with its training; arguments as in :class:`FastCNN` and :class:`LitClassifier`.
 
     Args:
+        bias_lr_factor: the learning rate of the norms' biases as a multiple of the convolutions', > 0; their weight
+            decay is divided by it, so that the product of the two, which is what decays a weight, is the same.
         channels_last: hold weights and images in the channels-last memory order.
     """
 
@@ -250,6 +263,8 @@ class LitFastCNN(LitConvNet):
         widths: list[int],
         norm_momentum: float = 0.4,
         logit_scale: float = 1 / 9,
+        test_time_flip: bool = False,
+        bias_lr_factor: float = 1.0,
         channels_last: bool = True,
         optimizer: OptimizerCallable = torch.optim.SGD,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -257,4 +272,19 @@ class LitFastCNN(LitConvNet):
         label_smoothing: float = 0.0,
     ):
         super().__init__(sample_shape, num_classes, mean, std, optimizer, lr_scheduler, lr_interval, label_smoothing)
-        self._keep(FastCNN(sample_shape, num_classes, mean, std, widths, norm_momentum, logit_scale), channels_last)
+        if not bias_lr_factor > 0:
+            raise ValueError(f"bias_lr_factor must be > 0, got {bias_lr_factor}")
+        self.bias_lr_factor = bias_lr_factor
+        self.make_optimizer = partial(self._with_two_rates, optimizer)
+        net = FastCNN(sample_shape, num_classes, mean, std, widths, norm_momentum, logit_scale, test_time_flip)
+        self._keep(net, channels_last)
+
+    def _with_two_rates(self, make_optimizer: OptimizerCallable, parameters: object) -> torch.optim.Optimizer:
+        """The optimiser of all trained weights, and of the norms' biases at their own rate."""
+        trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        weights = [parameter for parameter in trained if parameter.ndim > 1]
+        biases = [parameter for parameter in trained if parameter.ndim == 1]
+        optimizer = make_optimizer([{"params": weights}, {"params": biases}])
+        optimizer.param_groups[1]["lr"] *= self.bias_lr_factor
+        optimizer.param_groups[1]["weight_decay"] /= self.bias_lr_factor
+        return optimizer

@@ -6,10 +6,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-class WarmupCosine(LambdaLR):
-    """lr · (t + 1) / (warmup + 1) for t < warmup, then lr · (1 + cos(π (t − warmup) / (total − warmup))) / 2.
+class Warmup(LambdaLR):
+    """lr · (t + 1) / (warmup + 1) for t < warmup, then lr · :meth:`decay` of the share of the rest that is over.
 
-    Time is counted in epochs, or in steps with ``lr_interval: step``. After ``total`` the rate stays 0.
+    Time is counted in epochs, or in steps with ``lr_interval: step``. After ``total`` the rate stays 0. Each
+    parameter group keeps its own rate's multiple.
 
     Args:
         optimizer: whose rates are changed.
@@ -30,5 +31,24 @@ class WarmupCosine(LambdaLR):
         """The share of the optimiser's rate that is used at time t."""
         if t < self.warmup:
             return (t + 1) / (self.warmup + 1)
-        progress = min((t - self.warmup) / (self.total - self.warmup), 1.0)
+        return self.decay(min((t - self.warmup) / (self.total - self.warmup), 1.0))
+
+    def decay(self, progress: float) -> float:
+        """From 1 at progress 0 to 0 at progress 1."""
+        raise NotImplementedError
+
+
+class WarmupCosine(Warmup):
+    """:class:`Warmup`, then (1 + cos(π progress)) / 2."""
+
+    def decay(self, progress: float) -> float:
+        """Half a cosine."""
         return (1 + math.cos(math.pi * progress)) / 2
+
+
+class WarmupLinear(Warmup):
+    """:class:`Warmup`, then 1 - progress."""
+
+    def decay(self, progress: float) -> float:
+        """A straight line."""
+        return 1 - progress

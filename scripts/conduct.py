@@ -9,12 +9,15 @@ import configs
 from scripts import worker
 from scripts.errors import UsageError
 from scripts.report import print_findings
+from studies.analysis import analysis
 from studies.local import LocalLauncher
+from studies.pages import as_markdown, write_summary
 from studies.progress import Progress
-from studies.record import link_runs, published_values, read_findings, write_record
+from studies.published import Claim, Published
+from studies.record import add_not_run, link_runs, read_findings, write_record
 from studies.runs import Run, complete_runs, forget, make_run
 from studies.spec import SpecError, Study
-from studies.tables import answer, write_tables
+from studies.tables import answer
 
 if TYPE_CHECKING:
     from studies.ray_launcher import RayLauncher
@@ -29,7 +32,7 @@ def conduct(args: argparse.Namespace, study: Study, workers: LocalLauncher, room
     """Train what is missing, write the tables and print them.
 
     Args:
-        args: the command's words.
+        args: the command's words; ``only`` names the variants to train.
         study: what its file says, with the seeds that the words ask for.
         workers: entered; they resolve the variants and train, unless Ray does.
         room: runs at a time on this machine.
@@ -46,7 +49,7 @@ def conduct(args: argparse.Namespace, study: Study, workers: LocalLauncher, room
     runs = [
         make_run(name, config, seed)
         for name, config in arms.items()
-        if name in (args.only or arms)
+        if name in args.only
         for seed in args.seeds or study.seeds
     ]
     complete = complete_runs(RUNS)
@@ -61,10 +64,13 @@ def conduct(args: argparse.Namespace, study: Study, workers: LocalLauncher, room
         earlier = {seed for seed in study.seeds for arm in arms.items() if make_run(*arm, seed).id in complete}
         seeds = tuple(sorted(earlier.union(args.seeds or study.seeds)))
         folder = write_record(study, seeds, list(arms.values()), _reproduce(args.file), published, RUNS)
+        _try_analysis(study, folder, complete)
         print(f"{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
         failed = _train(missing, launcher, progress) if launcher else {}
+    optional = {run.variant: failed[run.id] for run in runs if run.id in failed and run.variant in study.optional}
+    add_not_run(folder, {name: message.rsplit(" -> ", 1)[0] for name, message in optional.items()})
     _show(folder, runs)
-    _report(failed, runs, again)
+    _report(failed, runs, study.optional, again)
     return 0
 
 
@@ -82,11 +88,19 @@ def _resolve(study: Study, workers: LocalLauncher) -> dict[str, dict[str, Any]]:
     return {variant.name: config for variant, config in zip(study.variants, configs, strict=True)}
 
 
-def _published(study: Study) -> dict[str, Any]:
+def _published(study: Study) -> dict[str, list[Claim]]:
     try:
-        return published_values(CONFIGS / "published.yaml", study.published)
+        return Published(CONFIGS / "published.yaml").of(study.published, study.names)
     except KeyError as error:
         raise UsageError(f"{study.path}: {error.args[0]}") from error
+
+
+def _try_analysis(study: Study, folder: Path, complete: dict[str, Path]) -> None:
+    """A template that fails does so before anything is trained."""
+    try:
+        analysis(read_findings(folder, RUNS, complete))
+    except ValueError as error:
+        raise UsageError(f"{study.path}: {error}") from error
 
 
 def _reproduce(file: Path) -> str:
@@ -130,17 +144,21 @@ def _show(folder: Path, runs: list[Run]) -> None:
     complete = complete_runs(RUNS)
     link_runs(folder, runs, complete)
     findings = read_findings(folder, RUNS, complete)
-    write_tables(findings, folder)
+    write_summary(findings, folder)
+    (folder / "summary.md").write_text(as_markdown(findings))
     if any(arm.results for arm in findings.arms):
         print_findings(findings)
-        print(answer(findings))
+        print("\n".join(filter(None, [answer(findings), analysis(findings)])))
     print(f"-> {folder}")
+    for name, reason in findings.not_run.items():
+        print(f"not run: {name}: {reason}")
 
 
-def _report(failed: dict[str, str], runs: list[Run], again: str) -> None:
+def _report(failed: dict[str, str], runs: list[Run], optional: tuple[str, ...], again: str) -> None:
     for run in runs:
         if run.id in failed:
             print(f"failed: {run.variant}, seed {run.seed}: {failed[run.id]}")
-    if failed:
-        print(f"{len(failed)} of {len(runs)} runs failed; to try them again: {again}")
+    num_failed = sum(run.id in failed and run.variant not in optional for run in runs)
+    if num_failed:
+        print(f"{num_failed} of {len(runs)} runs failed; to try them again: {again}")
         raise SystemExit(1)

@@ -20,6 +20,7 @@ commands:
   export     write a run's best checkpoint as an ONNX file
   study      run what a study's file asks for and is missing, on this machine or a cluster
   report     everything found, with the published numbers: a table here, and one HTML file
+  reproduce  every study of configs/studies, then the report and docs/results
 
 examples:
   firstlight fit -c configs/moons/mlp.yaml
@@ -40,6 +41,7 @@ MODULES = {
     "export": "scripts.export",
     "study": "scripts.study",
     "report": "scripts.report",
+    "reproduce": "scripts.reproduce",
 }
 
 

@@ -5,22 +5,33 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import configs
 from scripts.errors import Parser, UsageError
+from studies.index import BEGIN, END, publish, write_index, write_readme
+from studies.published import Published
 from studies.record import Findings
-from studies.report import publish, write_html
-from studies.summary import HEADER, Experiment, as_markdown, gather, read_results, table_rows
-from studies.tables import brief_table
+from studies.report import find_studies, write_html
+from studies.summary import Experiment, gather, read_results
+from studies.tables import NOTHING, brief_table, show_values
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+PUBLISHED = Path(configs.__path__[0], "published.yaml")
 
 
 def print_table(experiments: list[Experiment]) -> None:
     """One row an experiment."""
     table = Table(title="Results", title_justify="left")
-    for column in HEADER:
-        table.add_column(column, justify="left" if column in HEADER[:2] else "right", no_wrap=True)
-    for row in table_rows(experiments):
-        table.add_row(*row)
+    for column in ("experiment", "config", "test accuracy", "n", "parameters", "seconds"):
+        table.add_column(column, justify="left" if column in ("experiment", "config") else "right", no_wrap=True)
+    for experiment in experiments:
+        accuracies = experiment.by_seed("test/acc").values()
+        table.add_row(
+            experiment.name,
+            experiment.config_hash,
+            show_values("test/acc", accuracies) if accuracies else NOTHING,
+            str(len(experiment.results)),
+            f"{experiment.num_parameters:,}",
+            f"{experiment.train_seconds:.1f}",
+        )
     _print(table)
 
 
@@ -42,40 +53,40 @@ def print_findings(findings: Findings) -> None:
     _print(table)
 
 
-def replace_table(path: Path, experiments: list[Experiment]) -> None:
-    """Rewrite what stands between the two markers.
-
-    Raises:
-        UsageError: the file has no markers.
-    """
-    text = path.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UsageError(f"{path} has no lines {BEGIN} and {END} to write the table between")
-    path.write_text(f"{before}{BEGIN}\n{as_markdown(experiments)}\n{END}{after}")
-
-
 def main(command: str, options: list[str]) -> list[Experiment]:
     """Print the table of all finished runs found, and write the report."""
     parser = Parser(prog=f"firstlight {command}", description=__doc__)
     parser.add_argument("roots", nargs="*", default=["runs"], help="folders to search for runs (default: runs)")
-    parser.add_argument("--readme", metavar="FILE", help="rewrite the results table in this Markdown file")
     parser.add_argument("--html", metavar="FILE", help="where to write the report (default: ROOT/report.html)")
     parser.add_argument(
-        "--publish", metavar="DIR", help="also write Markdown and figures of every study, to docs/results"
+        "--publish",
+        metavar="DIR",
+        help="write every study's summary, figures and page to DIR, and DIR/index.md over all that are there; "
+        "needs no runs",
     )
+    parser.add_argument("--readme", metavar="FILE", help="rewrite this file's results table; needs --publish")
     args = parser.parse_args(options)
+    if args.readme and not args.publish:
+        raise UsageError("--readme needs --publish DIR: its table is made of the summaries there")
+    if args.readme and not {BEGIN, END} <= set(Path(args.readme).read_text().splitlines()):
+        raise UsageError(f"{args.readme} has no lines {BEGIN} and {END} to write the table between")
     experiments = gather(read_results(map(Path, args.roots)))
-    if not experiments:
+    if not experiments and not args.publish:
         raise UsageError(f"no finished run below {', '.join(args.roots)}: make one with firstlight fit -c CONFIG")
-    print_table(experiments)
-    if args.readme:
-        replace_table(Path(args.readme), experiments)
     root = Path(args.roots[0])
-    path = Path(args.html) if args.html else root / "report.html"
-    print(f"-> {path}, {write_html(root, path)} sections, {path.stat().st_size / 1e6:.1f} MB")
+    if experiments:
+        print_table(experiments)
+        path = Path(args.html) if args.html else root / "report.html"
+        print(f"-> {path}, {write_html(root, path)} sections, {path.stat().st_size / 1e6:.1f} MB")
     if args.publish:
-        for page in publish(root, Path(args.publish)):
-            print(f"-> {page}")
+        _publish(root, Path(args.publish), args.readme and Path(args.readme))
     return experiments
+
+
+def _publish(root: Path, folder: Path, readme: Path | None) -> None:
+    for findings in find_studies(root):
+        print(f"-> {publish(findings, folder)}")
+    print(f"-> {write_index(folder, Published(PUBLISHED))}")
+    if readme:
+        write_readme(readme, folder)
+        print(f"-> {readme}")

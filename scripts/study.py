@@ -58,14 +58,15 @@ def _gpus() -> int:
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _room(args: argparse.Namespace) -> int:
     """Runs at a time on this machine: one per core, or per GPU or share of one."""
     per_gpu = int(1 / args.gpu_share + 1e-9)
-    return args.jobs or _gpus() * per_gpu or max(1, _cores() // args.threads)
+    return args.jobs or _gpus() * per_gpu or max(1, cores() // args.threads)
 
 
 def _workers(args: argparse.Namespace, num_runs: int) -> LocalLauncher:
@@ -93,9 +94,10 @@ def main(command: str, options: list[str]) -> int:
     for name in args.only or []:
         if name not in names:
             raise UsageError(f"--only: there is no variant {name!r} in {args.file}: one of {', '.join(names)}")
+    args.only = args.only or [name for name in names if name not in study.not_run]
     again = shlex.join(["firstlight", command, *(option for option in options if option != "--fresh")])
     try:
-        with _workers(args, len(args.only or names) * len(args.seeds or study.seeds)) as workers:
+        with _workers(args, len(args.only) * len(args.seeds or study.seeds)) as workers:
             from scripts.conduct import conduct
 
             return conduct(args, study, workers, _room(args), again)

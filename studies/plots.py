@@ -130,10 +130,10 @@ def bars(findings: Findings, x: str | None = None) -> Figure | None:
     from_zero = lowest < highest / 2
     for row, arm in enumerate(arms):
         _bar(axes, row, arm, metric, from_zero)
-        published = findings.record["published"].get(arm.name)
-        if published and metric == "test/acc":
+        published = findings.published(arm.name, metric)
+        if published is not None:
             label = "published" if "published" not in axes.get_legend_handles_labels()[1] else None
-            axes.plot(published["value"], row, "D", mfc="none", mec=INK, ms=6, label=label, zorder=4)
+            axes.plot(published, row, "D", mfc="none", mec=INK, ms=6, label=label, zorder=4)
     axes.set(xlabel=metric_name(metric), yticks=range(len(arms)), yticklabels=[arm.name for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)  # the first variant on top
     axes.grid(axis="x", alpha=0.2)
@@ -186,12 +186,9 @@ def against(findings: Findings, x: str, metric: str | None = None, series: str |
         width = np.nan_to_num([interval.half_width for interval in intervals])
         means = [interval.mean for interval in intervals]
         axes.errorbar([v for v, _ in points], means, width, marker="o", ms=4, capsize=3, label=name, **_style(k))
-        known = [
-            (v, findings.record["published"][arm.name]["value"])
-            for v, arm in points
-            if arm.name in findings.record["published"]
-        ]
-        if known and metric == "test/acc":
+        known = [(v, findings.published(arm.name, metric)) for v, arm in points]
+        known = [(v, value) for v, value in known if value is not None]
+        if known:
             axes.plot(
                 *zip(*known, strict=True),
                 "D",

@@ -2,15 +2,14 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from studies.published import Claim
 from studies.runs import Run, complete_runs, make_run
 from studies.spec import Study
-from studies.summary import Experiment
+from studies.summary import Experiment, higher_is_better, selected
 
 FOLDER = "studies"
 
@@ -20,7 +19,7 @@ def write_record(
     seeds: tuple[int, ...],
     configs: list[dict[str, Any]],
     command: str,
-    published: dict[str, Any],
+    published: dict[str, list[Claim]],
     root: Path,
 ) -> Path:
     """Write everything that a report of the study needs besides its runs' results, and return the folder.
@@ -30,7 +29,7 @@ def write_record(
         seeds: of every variant.
         configs: the resolved config of each variant.
         command: what reproduces it.
-        published: each variant's published value; see :func:`published_values`.
+        published: the published numbers beside each variant or group.
         root: the folder of all runs.
     """
     folder = root / FOLDER / study.name
@@ -39,68 +38,27 @@ def write_record(
         {"name": variant.name, "config_hash": make_run("", config, 0).config_hash, "config": config}
         for variant, config in zip(study.variants, configs, strict=True)
     ]
+    claims = {name: [asdict(claim) for claim in claims] for name, claims in published.items()}
     record = {
         "name": study.name, "question": study.question, "command": command, "seeds": seeds,
-        "metrics": study.metrics, "select": study.select, "baselines": study.baselines, "plots": study.plots,
-        "figures": study.figures, "published": published, "variants": variants,
+        "metrics": study.metrics, "select": study.select, "groups": study.groups, "baselines": study.baselines,
+        "plots": study.plots, "figures": study.figures, "published": claims, "analysis": study.analysis,
+        "not_run": study.not_run, "variants": variants,
     }  # fmt: skip
-    partial = folder / "study.partial"
-    partial.write_text(json.dumps(record, indent=1, default=str) + "\n")
-    partial.replace(folder / "study.json")
+    _write(record, folder)
     return folder
 
 
-def published_values(path: Path, places: dict[str, str]) -> dict[str, Any]:
-    """For each variant, the number at its dotted place in a file of published results, and what is known about it.
-
-    A place may end at a mapping with ``test_accuracy`` or ``accuracy``. A variant whose place would be its own name
-    below an entry that there is, and without a number there, has none.
-
-    Raises:
-        KeyError: the file has no such place.
-    """
-    everything = yaml.safe_load(path.read_text()) if places else {}
-    found = {}
-    for name, place in places.items():
-        try:
-            value = _published_value(everything, place)
-        except KeyError:
-            entry, _, last = place.rpartition(".")
-            if last != name or not entry:
-                raise
-            _along(everything, entry)
-            continue
-        if value["value"] is not None:
-            found[name] = value
-    if places and not found:
-        raise KeyError(f"no variant has a number at {', '.join(places.values())} in the published results")
-    return found
+def add_not_run(folder: Path, reasons: dict[str, str]) -> None:
+    """Note why optional variants have failed."""
+    record = json.loads((folder / "study.json").read_text())
+    _write(record | {"not_run": record["not_run"] | reasons}, folder)
 
 
-def _along(everything: dict[str, Any], place: str) -> list[Any]:
-    """What stands at each key of a dotted place."""
-    nodes, node = [], everything
-    for key in place.split("."):
-        node = {str(k): v for k, v in node.items()}.get(key) if isinstance(node, dict) else None
-        if node is None:
-            raise KeyError(f"there is no {place} in the published results: nothing is called {key!r}")
-        nodes.append(node)
-    return nodes
-
-
-def _published_value(everything: dict[str, Any], place: str) -> dict[str, Any]:
-    nodes = _along(everything, place)
-    facts: dict[str, Any] = {"protocol": None, "note": None, "report": None}
-    for level in nodes:
-        if isinstance(level, dict):
-            facts |= {name: level[name] for name in facts if name in level}
-    value = nodes[-1]
-    if isinstance(value, dict):
-        value = value.get("test_accuracy", value.get("accuracy"))
-    letters = [key.split("_")[0] for key in place.split(".")]
-    letter = next((letter for letter in letters if letter in everything["reports"]), facts["report"])
-    title = everything["reports"].get(letter, {}).get("title")
-    return facts | {"value": value if isinstance(value, int | float) else None, "place": place, "report": title}
+def _write(record: dict[str, Any], folder: Path) -> None:
+    partial = folder / "study.partial"
+    partial.write_text(json.dumps(record, indent=1, default=str) + "\n")
+    partial.replace(folder / "study.json")
 
 
 @dataclass(frozen=True)
@@ -118,9 +76,33 @@ class Findings:
     arms: tuple[Experiment, ...]
 
     @property
+    def not_run(self) -> dict[str, str]:
+        """Why a variant has no results, where that is known."""
+        return {name: reason for name, reason in self.record["not_run"].items() if not self.arm(name).results}
+
+    @property
     def num_missing(self) -> int:
-        """Runs that are not complete yet."""
-        return len(self.record["seeds"]) * len(self.arms) - sum(len(arm.results) for arm in self.arms)
+        """Runs that are not complete yet, those apart that are not to be run."""
+        wanted = [arm for arm in self.arms if arm.name not in self.not_run]
+        return len(self.record["seeds"]) * len(wanted) - sum(len(arm.results) for arm in wanted)
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The variant of each group that is best on validation; empty where the study does not select."""
+        groups: dict[str, list[Experiment]] = {}
+        for arm in self.arms:
+            if arm.name in self.record["groups"]:
+                groups.setdefault(self.record["groups"][arm.name], []).append(arm)
+        found = {group: selected(arms, self.record["select"]) for group, arms in groups.items()}
+        return {group: name for group, name in found.items() if name}
+
+    @property
+    def reported(self) -> tuple[Experiment, ...]:
+        """The arms whose test results answer the question: all of them, or the chosen ones."""
+        if not self.record["select"]:
+            return self.arms
+        chosen = self.chosen.values()
+        return tuple(arm for arm in self.arms if arm.name in chosen)
 
     def arm(self, name: str) -> Experiment:
         """The arm of a variant."""
@@ -129,6 +111,17 @@ class Findings:
     def config(self, name: str) -> dict[str, Any]:
         """The resolved config of a variant."""
         return next(variant["config"] for variant in self.record["variants"] if variant["name"] == name)
+
+    def claims(self, name: str, metric: str | None = None) -> list[Claim]:
+        """The published numbers beside a variant, its own and its group's if it was chosen."""
+        names = [name, *(group for group, chosen in self.chosen.items() if group and chosen == name)]
+        found = [Claim(**claim) for name in dict.fromkeys(names) for claim in self.record["published"].get(name, [])]
+        return [claim for claim in found if metric in (None, claim.metric)]
+
+    def published(self, name: str, metric: str) -> float | None:
+        """The most demanding of the published numbers of a metric."""
+        values = [claim.value for claim in self.claims(name, metric) if not isinstance(claim.value, str)]
+        return (max if higher_is_better(metric) else min)(values) if values else None
 
 
 def read_findings(folder: Path, root: Path, complete: dict[str, Path] | None = None) -> Findings:

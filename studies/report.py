@@ -10,11 +10,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from studies.analysis import analysis
+from studies.pages import write_summary
 from studies.plots import INK, draw
 from studies.record import FOLDER, Findings, read_findings
 from studies.runs import complete_runs
 from studies.summary import Experiment, gather, read_results
-from studies.tables import answer, as_markdown, metric_name, protocol, show, table, write_tables
+from studies.tables import answer, metric_name, protocol, show, show_values, table, trials
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ class Section:
     title: str
     question: str
     answer: str
+    analysis: str
     missing: int
-    header: list[str]
-    rows: list[list[str]]
+    not_run: dict[str, str]
+    tables: list[tuple[str, list[str], list[list[str]]]]
     figures: list[Markup]
     pictures: list[tuple[str, str]]
     layers: list[tuple[str, LayerTable]]
@@ -62,28 +65,37 @@ def find_studies(root: Path) -> list[Findings]:
 def study_section(findings: Findings) -> Section:
     """Draws the study's figures and rewrites its tables on the way."""
     svgs = draw(findings, findings.folder)
-    write_tables(findings, findings.folder)
-    header, rows = table(findings)
-    first = [(arm.name, Path(arm.results[0]["path"])) for arm in findings.arms if arm.results]
+    write_summary(findings, findings.folder)
+    first = [(arm.name, Path(arm.results[0]["path"])) for arm in findings.reported if arm.results]
+    tables = [("", *table(findings))]
+    if findings.record["select"]:
+        tables.append(("All trials on validation", *trials(findings)))
     return Section(
         anchor=f"study-{findings.record['name']}",
         title=findings.record["name"],
         question=findings.record["question"],
         answer=answer(findings),
+        analysis=analysis(findings),
         missing=findings.num_missing,
-        header=header,
-        rows=rows,
+        not_run=findings.not_run,
+        tables=tables,
         figures=[inline_svg(path) for path in svgs],
-        pictures=[
-            (f"{name}: {picture.replace('_', ' ')}", data_uri(path))
-            for picture in findings.record["figures"]
-            for name, run in first
-            if (path := run / "figures" / f"{picture}.png").exists()
-        ],
+        pictures=[(caption, data_uri(path)) for caption, path in run_pictures(findings)],
         layers=list(_distinct_layers(first)),
         protocol=protocol(findings),
         command=findings.record["command"],
     )
+
+
+def run_pictures(findings: Findings) -> list[tuple[str, Path]]:
+    """Caption and file of the runs' own pictures that the study asks for, of each reported variant's first seed."""
+    first = [(arm.name, arm.results[0]) for arm in findings.reported if arm.results]
+    return [
+        (f"{name}, seed {result['seed']}: {picture.replace('_', ' ')}", path)
+        for picture in findings.record["figures"]
+        for name, result in first
+        if (path := Path(result["path"], "figures", f"{picture}.png")).exists()
+    ]
 
 
 def _distinct_layers(runs: Iterable[tuple[str, Path]]) -> Iterable[tuple[str, LayerTable]]:
@@ -112,16 +124,17 @@ def run_section(experiment: Experiment) -> Section:
     ]
     layers = read_layers(run / "layers.md")
     versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
-    accuracy = experiment.metric("test/acc")
+    accuracies = experiment.by_seed("test/acc").values()
     return Section(
         anchor=f"run-{experiment.name}-{experiment.config_hash}",
         title=f"{experiment.name} ({experiment.config_hash})",
         question="",
-        answer=f"Test accuracy {accuracy} (n = {accuracy.n}), {experiment.num_parameters:,} parameters, "
-        f"{experiment.train_seconds:.1f} s of training.",
+        answer=f"Test accuracy {show_values('test/acc', accuracies)} (n = {len(accuracies)}), "
+        f"{experiment.num_parameters:,} parameters, {experiment.train_seconds:.1f} s of training.",
+        analysis="",
         missing=0,
-        header=["run", *map(metric_name, names)],
-        rows=rows,
+        not_run={},
+        tables=[("", ["run", *map(metric_name, names)], rows)],
         figures=[],
         pictures=[(path.stem.replace("_", " "), data_uri(path)) for path in sorted((run / "figures").glob("*.png"))],
         layers=[(experiment.name, layers)] if layers else [],
@@ -164,24 +177,3 @@ def write_html(root: Path, path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page)
     return sum(map(len, sections.values()))
-
-
-def publish(root: Path, folder: Path) -> list[Path]:
-    """Markdown of every study with its figures: ``<folder>/<study>.md``, and a page that names them all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths, index = [], ["# Results", ""]
-    for findings in find_studies(root):
-        name = findings.record["name"]
-        figures = []
-        for svg in draw(findings, findings.folder):
-            png = svg.with_suffix(".png")
-            target = folder / name / png.name
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(png.read_bytes())
-            figures.append(f"{name}/{png.name}")
-        write_tables(findings, findings.folder)
-        (folder / f"{name}.md").write_text(as_markdown(findings, figures))
-        paths.append(folder / f"{name}.md")
-        index += [f"- [{findings.record['question']}]({name}.md) {answer(findings)}"]
-    (folder / "README.md").write_text("\n".join([*index, ""]))
-    return paths

@@ -2,20 +2,31 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import Environment, TemplateError, nodes
+from jinja2.meta import find_undeclared_variables
 
 RESULT_FIELDS = ("train_seconds", "num_parameters", "epochs", "steps", "best_epoch")
-METRIC = re.compile(r"(train|val|test)/\w+")
+ALWAYS_SHOWN = ("num_parameters", "train_seconds")
+METRIC = re.compile(r"(train|val|test|gap)/\w+")
 PLOTS = ("curves", "bars", "against", "gradients", "cost")
 KEYS = (
-    "question", "base", "seeds", "overrides", "variants", "grid", "baseline", "metrics", "select", "plots", "figures",
-    "published",
+    "question", "base", "seeds", "overrides", "variants", "grid", "baseline", "metrics", "select", "optional",
+    "not_run", "plots", "figures", "published", "analysis",
 )  # fmt: skip
+# What an analysis may call, with the names of its arguments; studies/analysis.py says what each returns.
+QUOTES = {
+    "mean": ("variant", "metric"), "value": ("variant", "metric"), "n": ("variant",), "ran": ("variant",),
+    "published": ("variant", "metric"), "difference": ("variant", "metric"), "p": ("variant", "metric"),
+    "share": ("variant", "metric", "at_least"), "lowest": ("variant", "metric"), "highest": ("variant", "metric"),
+    "seconds": ("variant",), "parameters": ("variant",), "chosen": ("variant",),
+    "best": ("metric",), "worst": ("metric",),
+}  # fmt: skip
 
 
 class SpecError(ValueError):
@@ -35,11 +46,16 @@ class Study:
     """What a study's file says, checked as far as it can be without the training code.
 
     Attributes:
-        baselines: the variant that each compared variant is compared with.
-        select: the validation metric that chooses one variant, whose test result alone is reported; or None.
+        baselines: the variant, or group, that each compared one is compared with.
+        select: the validation metric that chooses variants, whose test results alone are reported; or None.
+        groups: the group of each variant; one variant of each group is chosen. Empty without ``select``.
+        optional: variants that may fail without the study failing.
+        not_run: why a variant is not trained unless ``--only`` names it.
         plots: name and options of each plot.
         figures: names of the runs' own pictures to show.
-        published: for each variant that has one, the dotted place of its number in ``configs/published.yaml``.
+        published: for each variant or group, dotted places in ``configs/published.yaml``; or places whose children
+            are named as variants or groups are.
+        analysis: a Jinja2 template that quotes the study's numbers; may be empty.
     """
 
     name: str
@@ -50,9 +66,18 @@ class Study:
     baselines: dict[str, str]
     metrics: tuple[str, ...]
     select: str | None
+    groups: dict[str, str]
+    optional: tuple[str, ...]
+    not_run: dict[str, str]
     plots: tuple[tuple[str, dict[str, Any]], ...]
     figures: tuple[str, ...]
-    published: dict[str, str]
+    published: dict[str, tuple[str, ...]] | tuple[str, ...]
+    analysis: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of variants and of groups: what a published number or a sentence may belong to."""
+        return _names([variant.name for variant in self.variants], self.groups)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -132,21 +157,24 @@ def _study(path: Path, raw: Any, configs: Path) -> Study:
             raise SpecError(
                 f"metrics: {metric!r} is no metric: train/, val/ or test/NAME, or {', '.join(RESULT_FIELDS)}"
             )
-    select = raw.get("select")
-    if select is not None and not str(select).startswith("val/"):
-        raise SpecError(f"select must be a validation metric such as val/acc, got {select!r}")
+    select, groups = _select(raw.get("select"), names)
+    known = _names(names, groups)
     return Study(
         name=path.stem,
         path=path,
         question=" ".join(raw["question"].split()),
         variants=variants,
         seeds=seeds_of(raw.get("seeds", 1)),
-        baselines=_baselines(raw.get("baseline"), names),
+        baselines=_baselines(raw.get("baseline"), known, list(dict.fromkeys(groups.values())) or names),
         metrics=metrics,
         select=select,
+        groups=groups,
+        optional=tuple(_known(_words(raw.get("optional", []), "optional"), names, "optional")),
+        not_run=_reasons(raw.get("not_run"), names),
         plots=tuple(_plots(raw.get("plots", ["curves", "bars"]))),
         figures=tuple(_words(raw.get("figures", []), "figures")),
-        published=_published(raw.get("published", {}), names),
+        published=_published(raw.get("published", {}), known),
+        analysis=_analysis(raw.get("analysis", ""), known, (*metrics, *ALWAYS_SHOWN)),
     )
 
 
@@ -218,13 +246,56 @@ def _grid_points(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield label, nested(dict(zip(grid, values, strict=True)), "grid")
 
 
-def _baselines(value: Any, names: list[str]) -> dict[str, str]:
+def _known(given: Iterable[str], names: Iterable[str], place: str) -> list[str]:
+    for name in given:
+        if name not in names:
+            raise SpecError(f"{place}: there is no variant {name!r}: one of {', '.join(names)}")
+    return list(given)
+
+
+def _names(variants: list[str], groups: dict[str, str]) -> tuple[str, ...]:
+    return tuple(name for name in dict.fromkeys([*variants, *groups.values()]) if name)
+
+
+def _select(value: Any, names: list[str]) -> tuple[str | None, dict[str, str]]:
+    """The metric and each variant's group: one group of all, or those that ``within`` names."""
+    if value is None:
+        return None, {}
+    metric, within = value, None
+    if isinstance(value, dict) and value.keys() == {"metric", "within"}:
+        metric, within = value["metric"], _words(value["within"], "select: within")
+    if not isinstance(metric, str) or not metric.startswith("val/"):
+        raise SpecError(
+            "select must be a validation metric such as val/acc, or {metric: val/acc, within: [names that variants' "
+            f"names begin with]}}, got {value!r}"
+        )
+    groups = {name: _group(name, within) if within else "" for name in names}
+    for group in within or []:
+        if group not in groups.values():
+            raise SpecError(f"select: within: no variant's name begins with {group!r}")
+    return metric, groups
+
+
+def _group(name: str, groups: list[str]) -> str:
+    found = [group for group in groups if name == group or name.startswith(f"{group} ")]
+    if not found:
+        raise SpecError(f"select: within: the name of variant {name!r} begins with none of {', '.join(groups)}")
+    return max(found, key=len)
+
+
+def _reasons(value: Any, names: list[str]) -> dict[str, str]:
+    reasons = _mapping(value, "not_run")
+    for name in _known(reasons, names, "not_run"):
+        if not isinstance(reasons[name], str):
+            raise SpecError(f"not_run: say why {name!r} is not run, got {reasons[name]!r}")
+    return reasons
+
+
+def _baselines(value: Any, known: Iterable[str], compared: list[str]) -> dict[str, str]:
     if value is None:
         return {}
-    pairs = value if isinstance(value, dict) else {name: value for name in names if name != value}
-    for name in (*pairs, *pairs.values()):
-        if name not in names:
-            raise SpecError(f"baseline: there is no variant {name!r}: one of {', '.join(names)}")
+    pairs = value if isinstance(value, dict) else {name: value for name in compared if name != value}
+    _known([*pairs, *pairs.values()], known, "baseline")
     return dict(pairs)
 
 
@@ -241,11 +312,44 @@ def _plots(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, options
 
 
-def _published(value: Any, names: list[str]) -> dict[str, str]:
-    """A list of places whose children are named as variants are, or each variant's own place."""
+def _published(value: Any, names: Iterable[str]) -> dict[str, tuple[str, ...]] | tuple[str, ...]:
+    """A list of places whose children are named as variants are, or each variant's own place or places."""
     if isinstance(value, list):
-        return {name: f"{place}.{name}" for place in _words(value, "published") for name in names}
-    for name in _mapping(value, "published"):
-        if name not in names:
-            raise SpecError(f"published: there is no variant {name!r}: one of {', '.join(names)}")
-    return dict(value or {})
+        return tuple(_words(value, "published"))
+    places = _mapping(value, "published")
+    _known(places, names, "published")
+    return {
+        name: tuple([place] if isinstance(place, str) else _words(place, f"published: {name}"))
+        for name, place in places.items()
+    }
+
+
+def _analysis(value: Any, names: Iterable[str], metrics: Iterable[str]) -> str:
+    """The template, after a look at everything that it names."""
+    if not isinstance(value, str):
+        raise SpecError(f"analysis must be text, got {value!r}")
+    environment = Environment()
+    try:
+        tree = environment.parse(value)
+        environment.compile(tree)  # finds filters and tests that there are not
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        raise SpecError(f"analysis: {error}" + (f", its line {line}" if line else "")) from error
+    for name in sorted(find_undeclared_variables(tree) - QUOTES.keys()):
+        raise SpecError(f"analysis: there is no {name!r}: one of {', '.join(QUOTES)}")
+    for call in tree.find_all(nodes.Call):
+        if isinstance(call.node, nodes.Name) and call.node.name in QUOTES:
+            _check_quote(call, names, metrics)
+    return value
+
+
+def _check_quote(call: nodes.Call, names: Iterable[str], metrics: Iterable[str]) -> None:
+    place = f"analysis, its line {call.lineno}: {call.node.name}"
+    arguments = QUOTES[call.node.name]
+    given = [*zip(arguments, call.args, strict=False), *((word.key, word.value) for word in call.kwargs)]
+    if len(call.args) > len(arguments) or any(name not in arguments for name, _ in given):
+        raise SpecError(f"{place} takes {', '.join(arguments)}")
+    for name, argument in given:
+        allowed = {"variant": names, "metric": metrics}.get(name)
+        if allowed and isinstance(argument, nodes.Const) and argument.value not in allowed:
+            raise SpecError(f"{place}: there is no {name} {argument.value!r}: one of {', '.join(allowed)}")

@@ -20,11 +20,6 @@ class Interval:
     half_width: float
     n: int
 
-    def __str__(self) -> str:
-        if math.isnan(self.half_width):
-            return f"{self.mean:.2%}"
-        return f"{self.mean:.2%} ± {100 * self.half_width:.2f}"
-
 
 def student_interval(values: Iterable[float]) -> Interval:
     """mean ± t(0.975, n - 1) s / sqrt(n)."""
@@ -42,7 +37,15 @@ class Experiment:
     results: tuple[dict[str, Any], ...]
 
     def by_seed(self, name: str) -> dict[int, float]:
-        """A metric, or a number such as ``train_seconds``, of each seed whose result has it."""
+        """A metric, or a number such as ``train_seconds``, of each seed whose result has it.
+
+        ``gap/acc`` is ``train/acc``, or ``train/eval_acc`` where that was measured, minus ``test/acc``.
+        """
+        split, _, short = name.partition("/")
+        if split == "gap":
+            train = self.by_seed(f"train/eval_{short}") or self.by_seed(f"train/{short}")
+            test = self.by_seed(f"test/{short}")
+            return {seed: train[seed] - test[seed] for seed in sorted(train.keys() & test.keys())}
         values = {result["seed"]: result["metrics"].get(name, result.get(name)) for result in self.results}
         return {seed: value for seed, value in values.items() if value is not None}
 
@@ -59,11 +62,6 @@ class Experiment:
     def num_parameters(self) -> int:
         """Of the network, the same for every seed."""
         return self.results[0]["num_parameters"]
-
-    @property
-    def devices(self) -> str:
-        """Where it ran."""
-        return "; ".join(sorted({result["device"] for result in self.results}))
 
 
 def read_results(roots: Iterable[Path]) -> list[dict[str, Any]]:
@@ -83,9 +81,14 @@ def gather(results: Iterable[dict[str, Any]]) -> list[Experiment]:
     ]
 
 
+def is_accuracy(metric: str) -> bool:
+    """Also of accuracies in evaluation mode, and of gaps between them: shown in percent."""
+    return metric.endswith("acc")
+
+
 def higher_is_better(metric: str) -> bool:
-    """Of accuracies; of losses, seconds and parameters less is better."""
-    return metric.endswith("/acc")
+    """Of accuracies; of losses, gaps, seconds and parameters less is better."""
+    return is_accuracy(metric) and not metric.startswith("gap/")
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,6 @@ class Comparison:
     difference: Interval
     p: float
     p_holm: float = math.nan
-
-    @property
-    def is_claimed(self) -> bool:
-        """Whether the difference is told from chance at the 5 % level."""
-        return self.p_holm < 0.05
 
 
 def compare(variant: Experiment, baseline: Experiment, metric: str) -> Comparison | None:
@@ -146,9 +144,10 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def comparisons(arms: Iterable[Experiment], baselines: dict[str, str], metric: str) -> dict[str, Comparison]:
-    """Of each variant that has a baseline, by its name."""
+    """Of each variant that has a baseline, both among the arms, by its name."""
     by_name = {arm.name: arm for arm in arms}
-    found = [compare(by_name[name], by_name[baseline], metric) for name, baseline in baselines.items()]
+    pairs = [pair for pair in baselines.items() if by_name.keys() >= set(pair)]
+    found = [compare(by_name[name], by_name[baseline], metric) for name, baseline in pairs]
     found = [comparison for comparison in found if comparison]
     corrected = holm([comparison.p for comparison in found])
     return {c.variant: replace(c, p_holm=p) for c, p in zip(found, corrected, strict=True)}
@@ -160,33 +159,3 @@ def selected(arms: Iterable[Experiment], metric: str) -> str | None:
     if not means:
         return None
     return (max if higher_is_better(metric) else min)(means, key=means.__getitem__)
-
-
-HEADER = ("experiment", "config", "test accuracy", "n", "parameters", "seconds")
-
-
-def table_rows(experiments: Iterable[Experiment]) -> list[tuple[str, ...]]:
-    """The cells under :data:`HEADER`."""
-    return [
-        (
-            experiment.name,
-            experiment.config_hash,
-            str(accuracy := experiment.metric("test/acc")),
-            str(accuracy.n),
-            f"{experiment.num_parameters:,}",
-            f"{experiment.train_seconds:.1f}",
-        )
-        for experiment in experiments
-    ]
-
-
-def as_markdown(experiments: list[Experiment]) -> str:
-    """The table, with what its numbers mean and where they were measured."""
-    lines = ["| " + " | ".join(HEADER) + " |", "| --- | --- | ---: | ---: | ---: | ---: |"]
-    lines += ["| " + " | ".join(row) + " |" for row in table_rows(experiments)]
-    devices = "; ".join(sorted({experiment.devices for experiment in experiments}))
-    note = (
-        "Test accuracy of the checkpoint that was best on validation: mean and 95 % Student interval over n seeds. "
-        f"Seconds: median wall time of training and validation on {devices}."
-    )
-    return "\n".join([*lines, "", note])

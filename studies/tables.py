@@ -1,27 +1,27 @@
 """A study's findings as rows, CSV, JSON, Markdown and one sentence."""
 
-import csv
-import json
 import math
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+from studies.published import Claim
 from studies.record import Findings
-from studies.summary import Experiment, comparisons, higher_is_better, selected, student_interval
+from studies.spec import ALWAYS_SHOWN
+from studies.summary import Experiment, comparisons, higher_is_better, is_accuracy, student_interval
 
 NAMES = {"train_seconds": "seconds", "num_parameters": "parameters", "best_epoch": "best epoch"}
 NOTHING = "-"
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
+SPLITS = {"train": "training", "val": "validation", "test": "test", "gap": "training minus test"}
 
 
 @dataclass(frozen=True)
 class Cell:
     """One variant's metric in full: what CSV and JSON hold, and tables and sentences are made of.
 
-    ``values`` are by seed; differences are variant minus baseline on the same seeds; ``published`` is the number
-    that stands beside this metric. None where there is nothing.
+    ``values`` are by seed; differences are variant minus baseline on the same seeds; ``published`` is the most
+    demanding published number of this metric. None where there is nothing.
     """
 
     variant: str
@@ -48,22 +48,29 @@ def _number(value: float) -> float | None:
 
 def shown_metrics(findings: Findings) -> list[str]:
     """The study's metrics, with the parameters and seconds that a reader needs beside them."""
-    return list(dict.fromkeys([*findings.record["metrics"], "num_parameters", "train_seconds"]))
+    return list(dict.fromkeys([*findings.record["metrics"], *ALWAYS_SHOWN]))
+
+
+def main_metric(findings: Findings) -> str:
+    """What the answer is about: the study's first metric; where it selects on validation, its first of the test set."""
+    metrics = findings.record["metrics"]
+    tested = [metric for metric in metrics if metric.startswith("test/")]
+    return tested[0] if findings.record["select"] and tested else metrics[0]
 
 
 def cells(findings: Findings) -> list[Cell]:
     """Each variant's metrics, in the study's order.
 
-    Where the study selects on validation, only the chosen variant has test metrics: the others' were never used.
+    Where the study selects on validation, only the chosen variants have test metrics: the others' were never used.
     """
-    select = findings.record["select"]
-    chosen = selected(findings.arms, select) if select else None
+    chosen = findings.chosen
+    baselines = {chosen.get(a, a): chosen.get(b, b) for a, b in findings.record["baselines"].items()}
     found = []
     for metric in shown_metrics(findings):
-        compared = comparisons(findings.arms, findings.record["baselines"], metric) if "/" in metric else {}
-        hidden = select and metric.startswith("test/")
-        arms = [arm for arm in findings.arms if arm.by_seed(metric) and not (hidden and arm.name != chosen)]
-        found += [_cell(findings, arm, metric, None if hidden else compared.get(arm.name)) for arm in arms]
+        arms = findings.reported if metric.startswith(("test/", "gap/")) else findings.arms
+        arms = [arm for arm in arms if arm.by_seed(metric)]
+        compared = comparisons(arms, baselines, metric) if "/" in metric else {}
+        found += [_cell(findings, arm, metric, compared.get(arm.name)) for arm in arms]
     return found
 
 
@@ -72,7 +79,6 @@ def _cell(findings: Findings, arm: Experiment, metric: str, comparison: Any) -> 
     interval = student_interval(values.values())
     best, worst = (max, min) if higher_is_better(metric) else (min, max)
     best_seed, worst_seed = best(values, key=values.get), worst(values, key=values.get)
-    published = findings.record["published"].get(arm.name, {}).get("value") if metric == "test/acc" else None
     return Cell(
         variant=arm.name, metric=metric, n=interval.n, mean=interval.mean, half_width=_number(interval.half_width),
         best_seed=best_seed, best=values[best_seed], worst_seed=worst_seed, worst=values[worst_seed],
@@ -81,7 +87,7 @@ def _cell(findings: Findings, arm: Experiment, metric: str, comparison: Any) -> 
         difference_half_width=comparison and _number(comparison.difference.half_width),
         p=comparison and _number(comparison.p),
         p_holm=comparison and _number(comparison.p_holm),
-        published=published,
+        published=findings.published(arm.name, metric),
         values=values,
     )  # fmt: skip
 
@@ -91,19 +97,50 @@ def metric_name(metric: str) -> str:
     if "/" not in metric:
         return NAMES.get(metric, metric)
     split, name = metric.split("/", 1)
-    return f"{SPLITS[split]} {'accuracy' if name == 'acc' else name}"
+    short = name.removeprefix("eval_")
+    mode = "" if short == name else " in evaluation mode"
+    return f"{SPLITS[split]} {'accuracy' if short == 'acc' else short}{mode}"
 
 
 def show(metric: str, mean: float, half_width: float | None = None, signed: bool = False) -> str:
     """A number in the metric's unit: accuracies in percent, differences of them in points."""
     sign = "+" if signed else ""
-    if metric.endswith("/acc"):
-        text, width = f"{100 * mean:{sign}.2f}" + ("" if signed else "%"), 100
-        return text if half_width is None else f"{text} ± {width * half_width:.2f}"
+    if is_accuracy(metric):
+        text = f"{100 * mean:{sign}.2f}" + ("" if signed or metric.startswith("gap/") else "%")
+        return text if half_width is None else f"{text} ± {100 * half_width:.2f}"
     if metric in ("num_parameters", "steps", "epochs"):
         return f"{mean:{sign},.0f}"
     digits = ".1f" if metric in ("train_seconds", "best_epoch") else ".4f"
     return f"{mean:{sign}{digits}}" + ("" if half_width is None else f" ± {half_width:{digits}}")
+
+
+def show_values(metric: str, values: Iterable[float]) -> str:
+    """Mean and 95 % Student interval over seeds.
+
+    Student's interval takes the values for normal. Accuracies that pile up at 100 % are not, so there the interval
+    would reach beyond 100 %, or have no width: in its place stands how many seeds reach 100 %, if half of them or more
+    do, else the lowest and the highest.
+    """
+    values = list(values)
+    interval = student_interval(values)
+    perfect = values.count(1.0)
+    if interval.n > 1 and higher_is_better(metric):
+        if 2 * perfect >= interval.n:
+            return f"{show(metric, interval.mean)} ({perfect} of {interval.n} at 100%)"
+        if interval.mean + interval.half_width > 1:
+            return f"{show(metric, interval.mean)} ({show(metric, min(values))[:-1]} to {show(metric, max(values))})"
+    return show(metric, interval.mean, _number(interval.half_width))
+
+
+def show_cell(cell: Cell | None) -> str:
+    """See :func:`show_values`."""
+    return show_values(cell.metric, cell.values.values()) if cell else NOTHING
+
+
+def show_claims(claims: Iterable[Claim]) -> str:
+    """Published numbers of one metric, or the report's words."""
+    texts = [claim.value if isinstance(claim.value, str) else show(claim.metric, claim.value) for claim in claims]
+    return " / ".join(dict.fromkeys(texts)) or NOTHING
 
 
 def p_text(p: float | None) -> str:
@@ -111,6 +148,12 @@ def p_text(p: float | None) -> str:
     if p is None:
         return NOTHING
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_equals(p: float) -> str:
+    """As a sentence has it."""
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def brief_table(findings: Findings) -> tuple[list[str], list[list[str]]]:
@@ -123,32 +166,46 @@ def brief_table(findings: Findings) -> tuple[list[str], list[list[str]]]:
 
 
 def table(findings: Findings) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: a row a variant."""
+    """Header and rows: a row a variant, or a chosen variant where the study selects."""
     found = {(cell.variant, cell.metric): cell for cell in cells(findings)}
-    metrics, main = findings.record["metrics"], findings.record["metrics"][0]
+    metrics, main = findings.record["metrics"], main_metric(findings)
     with_baseline = bool(findings.record["baselines"])
-    published = {name: value["value"] for name, value in findings.record["published"].items()}
-    extra = [metric for metric in shown_metrics(findings) if metric not in metrics]
+    arms = findings.reported
+    published = [metric for metric in shown_metrics(findings) if any(findings.claims(arm.name, metric) for arm in arms)]
+    extra = [metric for metric in ALWAYS_SHOWN if metric not in metrics]
     header = ["variant", "n", *map(metric_name, metrics)]
-    header += ["difference", "p (Holm)"] * with_baseline + ["published"] * bool(published)
+    header += ["difference", "p (Holm)"] * with_baseline
+    header += ["published" if published == ["test/acc"] else f"published {metric_name(m)}" for m in published]
     header += [*map(metric_name, extra), "best seed", "worst seed"]
     rows = []
-    for arm in findings.arms:
+    for arm in arms:
         cell = found.get((arm.name, main))
         row = [arm.name, str(len(arm.results))]
-        row += [_mean(found.get((arm.name, metric))) for metric in metrics]
+        row += [show_cell(found.get((arm.name, metric))) for metric in metrics]
         if with_baseline:
             row += _comparison_cells(cell, main)
-        if published:
-            row.append(show("test/acc", published[arm.name]) if arm.name in published else NOTHING)
-        row += [_mean(found.get((arm.name, metric)), with_interval=False) for metric in extra]
+        row += [show_claims(findings.claims(arm.name, metric)) for metric in published]
+        row += [show(m, found[arm.name, m].mean) if (arm.name, m) in found else NOTHING for m in extra]
         row += [f"{show(main, value)} (seed {seed})" for value, seed in _extremes(cell)] if cell else [NOTHING] * 2
+        if arm.name in findings.not_run:
+            row[2] = "not run"
         rows.append(row)
     return header, rows
 
 
-def _mean(cell: Cell | None, with_interval: bool = True) -> str:
-    return show(cell.metric, cell.mean, cell.half_width if with_interval else None) if cell else NOTHING
+def trials(findings: Findings) -> tuple[list[str], list[list[str]]]:
+    """Of a study that selects: every variant on validation, and which were chosen."""
+    metric, chosen = findings.record["select"], findings.chosen.values()
+    header = ["variant", "n", metric_name(metric), "chosen"]
+    return header, [
+        [arm.name, str(len(arm.results)), _shown(arm, metric), "chosen" if arm.name in chosen else ""]
+        for arm in findings.arms
+    ]
+
+
+def _shown(arm: Experiment, metric: str) -> str:
+    values = arm.by_seed(metric).values()
+    return show_values(metric, values) if values else NOTHING
 
 
 def _extremes(cell: Cell) -> list[tuple[float, int]]:
@@ -163,75 +220,56 @@ def _comparison_cells(cell: Cell | None, metric: str) -> list[str]:
 
 def answer(findings: Findings) -> str:
     """What was found, in a sentence or two with the numbers; a difference is claimed only by the paired test."""
-    record, metric = findings.record, findings.record["metrics"][0]
-    if record["select"]:
-        return _selection(findings)
+    select, metric = findings.record["select"], main_metric(findings)
     found = [cell for cell in cells(findings) if cell.metric == metric]
     if not found:
         return "No run is complete yet."
-    name = metric_name(metric)
-    if record["baselines"]:
-        return " ".join(_versus(found, metric, name))
+    compared = any(cell.baseline for cell in found)
+    sentences = " ".join(_versus(found, metric)) if compared else _ranking(found, metric)
+    return f"Chosen on {metric_name(select)}: {sentences}" if select else sentences
+
+
+def _ranking(found: list[Cell], metric: str) -> str:
     best = (max if higher_is_better(metric) else min)(found, key=lambda cell: cell.mean)
+    name = metric_name(metric)
     if len(found) == 1:
-        return f"{best.variant}: {name} {show(metric, best.mean, best.half_width)} ({_seeds(best.n)})."
+        return f"{best.variant}: {name} {show_cell(best)}{_seeds(best)}."
     rest = sorted((cell for cell in found if cell is not best), key=lambda cell: cell.mean)
-    others = "; ".join(f"{cell.variant} {show(metric, cell.mean, cell.half_width)}" for cell in rest)
+    others = "; ".join(f"{cell.variant} {show_cell(cell)}" for cell in rest)
     if len(rest) > 4:
         low, high = (f"{show(metric, cell.mean)} ({cell.variant})" for cell in (rest[0], rest[-1]))
         others = f"the other {len(rest)} lie between {low} and {high}"
-    return (
-        f"{best.variant} has the best mean {name}, {show(metric, best.mean, best.half_width)} ({_seeds(best.n)}); "
-        f"{others}."
-    )
+    if best.mean == rest[-1 if higher_is_better(metric) else 0].mean:
+        return f"No variant has a better mean {name} than {best.variant}, {show_cell(best)}{_seeds(best)}; {others}."
+    return f"{best.variant} has the best mean {name}, {show_cell(best)}{_seeds(best)}; {others}."
 
 
-def _seeds(n: int) -> str:
-    return f"n = {n}"
+def _seeds(cell: Cell) -> str:
+    """n, where the number does not say it."""
+    return "" if " of " in show_cell(cell) else f" (n = {cell.n})"
 
 
-def _selection(findings: Findings) -> str:
-    select = findings.record["select"]
-    chosen = selected(findings.arms, select)
-    if chosen is None:
-        return "No run is complete yet."
-    arm = findings.arm(chosen)
-    val = arm.metric(select)
-    test = next((metric for metric in findings.record["metrics"] if metric.startswith("test/")), "test/acc")
-    tested = arm.metric(test)
-    return (
-        f"Chosen on {metric_name(select)}: {chosen}, {show(select, val.mean, _number(val.half_width))}; its "
-        f"{metric_name(test)} is {show(test, tested.mean, _number(tested.half_width))} ({_seeds(tested.n)})."
-    )
-
-
-def _versus(found: list[Cell], metric: str, name: str) -> Iterable[str]:
+def _versus(found: list[Cell], metric: str) -> Iterable[str]:
     """A sentence for each baseline, then its variants: told apart, or not."""
     by_name = {cell.variant: cell for cell in found}
-    unit = " points" if metric.endswith("/acc") else ""
-    for baseline in dict.fromkeys(cell.baseline for cell in found if cell.baseline in by_name):
+    for baseline in dict.fromkeys(cell.baseline for cell in found if cell.baseline):
         base = by_name[baseline]
-        parts = []
-        for cell in found:
-            if cell.baseline != baseline:
-                continue
-            if cell.p_holm is None:
-                parts.append(f"{cell.variant} {show(metric, cell.mean)} (one seed: no test)")
-            elif all(base.values.get(seed, value) == value for seed, value in cell.values.items()):
-                parts.append(f"{cell.variant} equals it on every seed")
-            elif cell.p_holm < 0.05:
-                size = show(metric, abs(cell.difference), cell.difference_half_width).replace("%", "")
-                word = "above" if cell.difference > 0 else "below"
-                parts.append(f"{cell.variant} is {size}{unit} {word} it (p {_equals(cell.p_holm)})")
-            else:
-                difference = show(metric, cell.difference, cell.difference_half_width, signed=True)
-                parts.append(f"{cell.variant} is not told apart from it ({difference}{unit}, p {_equals(cell.p_holm)})")
-        yield f"{baseline}: {name} {show(metric, base.mean, base.half_width)} ({_seeds(base.n)}); {'; '.join(parts)}."
+        parts = [_against(base, cell) for cell in found if cell.baseline == baseline]
+        yield f"{baseline}: {metric_name(metric)} {show_cell(base)}{_seeds(base)}; {'; '.join(parts)}."
 
 
-def _equals(p: float) -> str:
-    text = p_text(p)
-    return text if text.startswith("<") else f"= {text}"
+def _against(base: Cell, cell: Cell) -> str:
+    unit = " points" if is_accuracy(cell.metric) else ""
+    if cell.p_holm is None:
+        return f"{cell.variant} {show(cell.metric, cell.mean)} (one seed: no test)"
+    if all(base.values.get(seed, value) == value for seed, value in cell.values.items()):
+        return f"{cell.variant} equals it on every seed"
+    if cell.p_holm < 0.05:
+        size = show(cell.metric, abs(cell.difference), cell.difference_half_width).replace("%", "")
+        where = "above" if cell.difference > 0 else "below"
+        return f"{cell.variant} is {size}{unit} {where} it ({p_equals(cell.p_holm)})"
+    difference = show(cell.metric, cell.difference, cell.difference_half_width, signed=True)
+    return f"{cell.variant} is not told apart from it ({difference}{unit}, {p_equals(cell.p_holm)})"
 
 
 def protocol(findings: Findings) -> list[str]:
@@ -241,21 +279,55 @@ def protocol(findings: Findings) -> list[str]:
     lines.append(f"Seeds: {', '.join(map(str, findings.record['seeds']))}.")
     lines.append(
         "Every number is of the checkpoint that was best on validation; the test set chose nothing. "
-        "mean ± half-width of the 95 % Student interval over n seeds; seconds are means of wall time of training and "
-        "validation."
+        "mean ± half-width of the 95 % Student interval over n seeds; where that would reach beyond 100 %, the lowest "
+        "and the highest seed, or how many reach 100 %. Seconds are means of wall time of training and validation."
     )
     if findings.record["baselines"]:
         lines.append(
             "Differences to the baseline: on the same seeds, two-sided paired t-test, Holm's correction over all "
-            f"comparisons on one metric. They and p are of {metric_name(findings.record['metrics'][0])}."
+            f"comparisons on one metric. They and p are of {metric_name(main_metric(findings))}."
         )
-    for name, value in findings.record["published"].items():
-        lines.append(f"Published for {name}: {published_protocol(value)}")
+    lines += _selection(findings)
+    lines += [f"Not run: {name}: {reason}" for name, reason in findings.not_run.items()]
+    lines += _published(findings)
     if results:
-        devices = sorted({f"{r['device']}, {r['num_threads']} thread(s) a run" for r in results})
         versions = sorted({", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in results})
-        lines += [f"Machine: {'; '.join(devices)}.", f"Versions: {'; '.join(versions)}."]
+        lines += [f"Machine: {machine(findings)}.", f"Versions: {'; '.join(versions)}."]
     return lines
+
+
+def machine(findings: Findings) -> str:
+    """Where the runs ran."""
+    results = [result for arm in findings.arms for result in arm.results]
+    return "; ".join(sorted({f"{r['device']}, {r['num_threads']} thread(s) a run" for r in results}))
+
+
+def _selection(findings: Findings) -> list[str]:
+    """How many trials each group had."""
+    if not findings.record["select"]:
+        return []
+    trials = Counter(findings.record["groups"].values())
+    metric = metric_name(findings.record["select"])
+    if len(trials) == 1:
+        return [f"One of {len(findings.arms)} trials was chosen on {metric}; only its test results are reported."]
+    counts = f"{next(iter(trials.values()))} trials each for {', '.join(trials)}"
+    if len(set(trials.values())) > 1:
+        counts = f"unequal numbers of trials: {', '.join(f'{name} {count}' for name, count in trials.items())}"
+    return [f"One trial of each was chosen on {metric}; only their test results are reported; {counts}."]
+
+
+def _published(findings: Findings) -> list[str]:
+    """Where the published numbers come from and how they were measured, as far as that is said."""
+    sources: dict[str, list[str]] = {}
+    for name, claims in findings.record["published"].items():
+        for claim in (Claim(**claim) for claim in claims):
+            place = "; ".join(part for part in (f"{claim.title}, one seed", _words(claim.protocol), claim.note) if part)
+            sources.setdefault(place, []).append(f"{name} {metric_name(claim.metric)} {show_claims([claim])}")
+    return [f"Published ({source}): {', '.join(texts)}." for source, texts in sources.items()]
+
+
+def _words(protocol: dict[str, Any] | None) -> str:
+    return ", ".join(f"{key} {value}" for key, value in (protocol or {}).items())
 
 
 def _budget(findings: Findings) -> str:
@@ -268,49 +340,3 @@ def _budget(findings: Findings) -> str:
     if len(set(texts.values())) == 1:
         return f"Equal budgets: every variant trained for {next(iter(texts.values()))}."
     return "Budgets differ: " + "; ".join(f"{name} {text}" for name, text in texts.items()) + "."
-
-
-def published_protocol(value: dict[str, Any]) -> str:
-    """Where a published number comes from and how it was measured, as far as it says."""
-    protocol = value.get("protocol")
-    if isinstance(protocol, dict):
-        protocol = ", ".join(f"{key} {entry}" for key, entry in protocol.items())
-    parts = [
-        f"{show('test/acc', value['value'])}, {value['report'] or 'report unknown'}, one seed",
-        protocol,
-        value["note"],
-    ]
-    return "; ".join(part for part in parts if part) + "."
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, numbers to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *rows)
-    )
-
-
-def write_tables(findings: Findings, folder: Path) -> None:
-    """``summary.csv``, ``summary.json`` and ``summary.md``."""
-    found = [asdict(cell) for cell in cells(findings)]
-    with (folder / "summary.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=[name for name in Cell.__dataclass_fields__ if name != "values"])
-        writer.writeheader()
-        writer.writerows({name: value for name, value in row.items() if name != "values"} for row in found)
-    content = {name: findings.record[name] for name in ("name", "question", "command", "seeds", "select")}
-    content |= {"answer": answer(findings), "missing_runs": findings.num_missing, "cells": found}
-    (folder / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
-    (folder / "summary.md").write_text(as_markdown(findings))
-
-
-def as_markdown(findings: Findings, figures: Iterable[str] = ()) -> str:
-    """Question, answer, table, figures, protocol and command."""
-    lines = [f"# {findings.record['name']}", "", f"**{findings.record['question']}**", "", answer(findings), ""]
-    if findings.num_missing:
-        lines += [f"{findings.num_missing} runs are still missing.", ""]
-    lines += [markdown_table(*table(findings)), ""]
-    for figure in figures:
-        lines += [f"![{Path(figure).stem}]({figure})", ""]
-    lines += [f"- {line}" for line in protocol(findings)]
-    return "\n".join([*lines, "", f"    {findings.record['command']}", ""])

@@ -1,5 +1,6 @@
 """The convolutional networks: parameter counts of the reports, shapes, and the fast network's stem."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 from lit_models import CNN, FastCNN, LitCNN, LitFastCNN
 from lit_models.cnn import HaarStem
-from lit_models.schedules import WarmupCosine
+from lit_models.schedules import WarmupCosine, WarmupLinear
 
 CIFAR10 = {"sample_shape": [3, 32, 32], "num_classes": 10, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
 CONFIGS = Path(__file__).parent.parent / "configs" / "cifar10"
@@ -142,6 +143,40 @@ def test_fast_network_takes_any_channels_and_refuses_images_too_small_for_it():
         FastCNN(**grey, widths=[8, 0])
     with pytest.raises(ValueError, match="factor must be > 0, got 0"):
         FastCNN(**grey, widths=[8], logit_scale=0)
+
+
+def test_fast_network_averages_an_image_with_its_mirror_image_but_not_while_it_trains():
+    plain, mirrored = (FastCNN(**CIFAR10, widths=[8], test_time_flip=flip) for flip in (False, True))
+    mirrored.load_state_dict(plain.state_dict())
+    x = torch.randn(4, 3, 32, 32)
+    plain.eval(), mirrored.eval()
+    torch.testing.assert_close(mirrored(x), (plain(x) + plain(torch.flip(x, dims=[3]))) / 2)
+    assert not torch.allclose(mirrored(x), plain(x))
+    torch.testing.assert_close(mirrored.train()(x), plain.train()(x))
+
+
+def test_fast_network_trains_its_biases_at_their_own_rate_and_decays_them_alike():
+    sgd = partial(torch.optim.SGD, lr=0.5, weight_decay=0.01)
+    model = LitFastCNN(**CIFAR10, widths=[8, 16], bias_lr_factor=64, optimizer=sgd)
+    weights, biases = model.configure_optimizers()["optimizer"].param_groups
+    assert (weights["lr"], biases["lr"]) == (0.5, 32.0)
+    assert weights["lr"] * weights["weight_decay"] == pytest.approx(biases["lr"] * biases["weight_decay"])
+    assert [len(p) for p in biases["params"]] == [8, 8, 16, 16]
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert sum(p.numel() for group in (weights, biases) for p in group["params"]) == trained
+    with pytest.raises(ValueError, match="bias_lr_factor must be > 0, got 0"):
+        LitFastCNN(**CIFAR10, widths=[8], bias_lr_factor=0)
+
+
+def test_a_linear_decay_ends_at_nothing_and_keeps_the_groups_apart():
+    optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, 8.0)])
+    schedule = WarmupLinear(optimizer, warmup=1, total=5)
+    rates = []
+    for _ in range(6):
+        rates.append(schedule.get_last_lr())
+        optimizer.step()
+        schedule.step()
+    assert rates == [[0.5, 4.0], [1.0, 8.0], [0.75, 6.0], [0.5, 4.0], [0.25, 2.0], [0.0, 0.0]]
 
 
 def test_warmup_rises_in_equal_steps_and_the_rest_is_torchs_cosine():

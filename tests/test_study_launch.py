@@ -299,6 +299,18 @@ def test_a_failed_run_is_code_1_and_tried_again_by_the_next_call(tmp_path):
 
 
 @pytest.mark.slow
+def test_an_optional_variants_failure_is_its_reason_and_no_failure_of_the_study(tmp_path):
+    broken = "wide: {data: {class_path: datamodules.ImageFolderDataModule, init_args: {root: nowhere}}, "
+    tmp_path.joinpath("width.yaml").write_text(STUDY.replace("wide: {", broken) + "optional: [wide]\n")
+    done = study(tmp_path, "--jobs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not run: wide: " in done.stdout
+    summary = json.loads((tmp_path / "runs/studies/width/summary.json").read_text())
+    assert "nowhere" in summary["not_run"]["wide"]
+    assert summary["missing_runs"] == 0
+
+
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_the_next_call_does(tmp_path):
     study(tmp_path, "--dry-run")
     process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """Tables, figures and the report say what the runs' files say, and need nothing but them."""
 
 import csv
+import inspect
 import json
 import re
 import subprocess
@@ -12,10 +13,13 @@ import pytest
 from scipy import stats
 
 from scripts.study import CONFIGS
+from studies.analysis import Quotes, analysis
+from studies.pages import as_markdown, write_summary
 from studies.plots import draw
-from studies.record import published_values, read_findings
-from studies.report import publish, read_layers, write_html
-from studies.tables import answer, cells, table, write_tables
+from studies.record import read_findings
+from studies.report import read_layers, write_html
+from studies.spec import QUOTES
+from studies.tables import answer, cells, protocol, show_values, table, trials
 
 LAYERS = """\
 | layer | type | parameters | input | output |
@@ -27,7 +31,11 @@ Parameters: 7,850
 Shapes of one batch: (64, 1, 28, 28) -> (64, 784)
 """
 PLOTS = ["curves", "bars", "cost", "gradients"]
-ACCURACIES = {"relu": [0.98, 0.97, 0.99], "sigmoid": [0.95, 0.945, 0.955], "tanh": [0.981, 0.969, 0.99]}
+CLAIM = {
+    "place": "mnist_mlp.activations.relu", "metric": "test/acc", "value": 0.9778, "report": "D", "title": "Homework",
+    "protocol": {"lr": 0.001}, "note": None,
+}  # fmt: skip
+ACCURACIES = {"relu": [0.98, 0.97, 0.99], "sigmoid": [0.95, 0.945, 0.955], "tanh": [0.983, 0.969, 0.99]}
 
 
 def write_run(root: Path, config_hash: str, seed: int, accuracy: float) -> None:
@@ -57,7 +65,7 @@ def write_study(root: Path, **changes) -> Path:
         "seeds": [0, 1, 2], "metrics": ["test/acc", "val/acc"], "select": None,
         "baselines": {"sigmoid": "relu", "tanh": "relu"}, "figures": [], "variants": variants,
         "plots": [*([name, {}] for name in PLOTS), ["against", {"x": "data.init_args.length"}]],
-        "published": {"relu": {"value": 0.9778, "report": "D", "protocol": {"lr": 0.001}, "note": None}},
+        "published": {"relu": [CLAIM]}, "groups": {}, "not_run": {}, "analysis": "",
     }  # fmt: skip
     (folder / "study.json").write_text(json.dumps(record | changes))
     return folder
@@ -85,7 +93,7 @@ def test_cells_hold_mean_extremes_paired_difference_and_published_value(findings
 
 def test_the_answer_claims_only_what_the_paired_test_supports(findings):
     sentence = answer(findings)
-    assert sentence.startswith("relu: test accuracy 98.00% ± 2.48 (n = 3); ")
+    assert sentence.startswith("relu: test accuracy 98.00% (97.00 to 99.00%) (n = 3); ")
     assert "sigmoid is 3.00 ± 1.24 points below it" in sentence
     assert "tanh is not told apart from it" in sentence
 
@@ -97,23 +105,89 @@ def test_equal_on_every_seed_is_said_so(findings):
     assert "tanh equals it on every seed" in answer(findings)
 
 
-def test_selection_reports_the_test_of_the_chosen_variant_alone(findings, tmp_path):
-    findings.record["select"] = "val/acc"
+def test_selection_reports_the_test_of_the_chosen_variant_alone(findings):
+    findings.record.update(select="val/acc", groups=dict.fromkeys(ACCURACIES, ""), baselines={})
     tested = {cell.variant for cell in cells(findings) if cell.metric == "test/acc"}
-    assert tested == {"relu"}
+    assert tested == {"tanh"}
     assert len({cell.variant for cell in cells(findings) if cell.metric == "val/acc"}) == 3
-    assert answer(findings).startswith("Chosen on validation accuracy: relu")
+    assert answer(findings).startswith("Chosen on validation accuracy: tanh: test accuracy 98.07%")
+    assert [row[0] for row in table(findings)[1]] == ["tanh"]
+    assert [row[3] for row in trials(findings)[1]] == ["", "", "chosen"]
+
+
+def test_selection_within_groups_compares_the_chosen_of_each(findings):
+    groups = {"relu": "one", "sigmoid": "one", "tanh": "two"}
+    findings.record.update(select="val/acc", groups=groups, baselines={"two": "one"}, published={"two": [CLAIM]})
+    found = {cell.variant: cell for cell in cells(findings) if cell.metric == "test/acc"}
+    assert found.keys() == {"relu", "tanh"}
+    assert found["tanh"].baseline == "relu"
+    assert found["tanh"].p_holm == pytest.approx(stats.ttest_rel(ACCURACIES["tanh"], ACCURACIES["relu"]).pvalue)
+    assert found["tanh"].published == 0.9778
+    assert any("unequal numbers of trials: one 2, two 1" in line for line in protocol(findings))
+    findings.record["analysis"] = "{{ chosen('one') }}: {{ value('one') }}, published {{ published('two') }}"
+    assert analysis(findings) == "relu: 98.00% (97.00 to 99.00%), published 97.78%"
 
 
 def test_csv_json_and_markdown_hold_the_same_numbers(findings, tmp_path):
-    write_tables(findings, tmp_path)
+    write_summary(findings, tmp_path)
     with (tmp_path / "summary.csv").open() as file:
         from_csv = [(row["variant"], row["metric"], float(row["mean"])) for row in csv.DictReader(file)]
     content = json.loads((tmp_path / "summary.json").read_text())
     assert from_csv == [(cell["variant"], cell["metric"], cell["mean"]) for cell in content["cells"]]
-    text = (tmp_path / "summary.md").read_text()
-    assert "| relu | 3 | 98.00% ± 2.48 | 98.00% ± 2.48 | - | - | 97.78% | 7,850 | 2.0 |" in text
+    text = as_markdown(findings)
+    assert "| sigmoid | 3 | 95.00% ± 1.24 | 95.00% ± 1.24 | -3.00 ± 1.24 | 0.018 | - | 7,850 | 2.0 |" in text
     assert "Equal budgets: every variant trained for 2 epochs, 200 steps." in text
+    assert "Published (Homework, one seed; lr 0.001): relu test accuracy 97.78%." in text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.95, 0.945, 0.955], "95.00% ± 1.24"),
+        ([1.0, 1.0, 0.75, 0.5], "81.25% (2 of 4 at 100%)"),
+        ([1.0, 1.0], "100.00% (2 of 2 at 100%)"),
+        ([0.98, 0.97, 0.99], "98.00% (97.00 to 99.00%)"),
+        ([1.0], "100.00%"),
+    ],
+)
+def test_an_interval_that_reaches_beyond_100_percent_is_not_shown(values, text):
+    assert show_values("test/acc", values) == text
+
+
+def test_an_analysis_quotes_the_cells(findings):
+    findings.record["analysis"] = """
+        {% if mean('relu') > mean('sigmoid') %}ReLU{% endif %} {{ value('relu') }}, n = {{ n('relu') }},
+        published {{ published('relu') }}; sigmoid {{ difference('sigmoid') }}, {{ p('sigmoid') }};
+        {{ share('relu', 'test/acc', 0.98) }}; {{ lowest('relu') }} to {{ highest('relu') }};
+        {{ best() }}, {{ worst('test/acc') }}; {{ parameters('relu') }} in {{ seconds('relu') }} s.
+    """
+    assert analysis(findings) == (
+        "ReLU 98.00% (97.00 to 99.00%), n = 3, published 97.78%; sigmoid -3.00 ± 1.24 points, p = 0.018; "
+        "2 of 3; 97.00% to 99.00%; tanh, sigmoid; 7,850 in 2.0 s."
+    )
+
+
+def test_every_quote_that_the_spec_allows_is_there(findings):
+    for name, arguments in QUOTES.items():
+        assert list(inspect.signature(getattr(Quotes(findings), name)).parameters) == list(arguments)
+
+
+def test_an_analysis_waits_for_the_runs_that_it_quotes(tmp_path):
+    write_run(tmp_path, "h0", 0, 0.9)
+    text = "{{ value('relu') }} {{ '%.1f' % mean('tanh') }} {{ difference('sigmoid') }}"
+    found = read_findings(write_study(tmp_path, analysis=text, not_run={"tanh": "no weights"}), tmp_path)
+    assert analysis(found) == "The analysis waits for runs of tanh (not run: no weights), sigmoid."
+
+
+def test_a_variant_that_is_not_run_is_left_out_by_name_with_the_reason(tmp_path):
+    write_run(tmp_path, "h0", 0, 0.9)
+    found = read_findings(write_study(tmp_path, not_run={"tanh": "no weights", "relu": "no time"}), tmp_path)
+    assert found.not_run == {"tanh": "no weights"}
+    assert found.num_missing == 5
+    assert table(found)[1][2][:3] == ["tanh", "0", "not run"]
+    assert "tanh: not run: no weights" in as_markdown(found)
+    write_html(tmp_path, tmp_path / "report.html")
+    assert "tanh: not run: no weights" in (tmp_path / "report.html").read_text()
 
 
 def test_missing_runs_are_counted_and_leave_no_number(tmp_path):
@@ -157,7 +231,7 @@ def test_the_report_is_one_file_that_fetches_nothing(findings, tmp_path):
     assert page.tags.count("svg") == 5
     assert all(address.startswith(("#", "data:")) for address in page.addresses)
     assert not re.search(r"url\((?!#|['\"]?#)", text)
-    for expected in ("Which &lt;activation&gt;?", "98.00% ± 2.48", "97.78%", "firstlight study x.yaml"):
+    for expected in ("Which &lt;activation&gt;?", "95.00% ± 1.24", "97.78%", "firstlight study x.yaml"):
         assert expected in text
     assert "Shapes of one batch: (64, 1, 28, 28) -&gt; (64, 784)" in text
     assert "seed 7" in text
@@ -174,35 +248,8 @@ sys.exit('torch' in sys.modules)
     assert subprocess.run([sys.executable, "-c", code], cwd=CONFIGS.parent, check=False).returncode == 0
 
 
-def test_markdown_is_published_with_its_figures(findings, tmp_path):
-    (page,) = publish(tmp_path, tmp_path / "docs")
-    for figure in re.findall(r"!\[.*\]\((.*)\)", page.read_text()):
-        assert (tmp_path / "docs" / figure).exists()
-    assert "(activations.md)" in (tmp_path / "docs/README.md").read_text()
-
-
 def test_layer_tables_are_read_back(tmp_path):
     (tmp_path / "layers.md").write_text(LAYERS)
     layers = read_layers(tmp_path / "layers.md")
     assert layers.rows == [["0", "Flatten", "0", "(64, 1, 28, 28)", "(64, 784)"]]
     assert layers.notes[0] == "Parameters: 7,850"
-
-
-def test_published_values_carry_report_and_protocol():
-    found = published_values(
-        CONFIGS / "published.yaml", {"a": "mnist_mlp.optimizers.Adam", "b": "moons.A.accuracy.numpy_mlp"}
-    )
-    assert found["a"]["value"] == 0.9758
-    assert found["b"]["value"] == 0.97
-    assert found["b"]["report"] == "CS324 Deep Learning, Assignment 2 report"
-    assert found["b"]["protocol"]["epochs"] == 500
-
-
-def test_a_place_that_is_not_published_is_named():
-    with pytest.raises(KeyError, match=r"there is no mnist_mlp\.activation in the published results"):
-        published_values(CONFIGS / "published.yaml", {"relu": "mnist_mlp.activation.relu"})
-
-
-def test_a_list_of_places_matches_the_variants_that_have_a_number():
-    places = {name: f"mnist_mlp.activations.{name}" for name in ("relu", "gelu")}
-    assert published_values(CONFIGS / "published.yaml", places).keys() == {"relu"}

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from scripts import worker
-from studies.record import published_values
+from studies.published import Published
 from studies.runs import make_run
 from studies.spec import SpecError, nested, read_study, seeds_of
 
@@ -71,6 +71,29 @@ def test_seeds_are_a_number_or_a_list(value, seeds):
         ({"variants": {"a": {}}, "published": {"b": "x"}}, "published: there is no variant 'b'"),
         ({"metrics": ["accuracy"]}, "metrics: 'accuracy' is no metric"),
         ({"select": "test/acc"}, "select must be a validation metric"),
+        ({"select": {"metric": "val/acc"}}, "select must be a validation metric such as val/acc, or {metric"),
+        (
+            {"variants": {"a x=1": {}, "b": {}}, "select": {"metric": "val/acc", "within": ["a"]}},
+            "select: within: the name of variant 'b' begins with none of a",
+        ),
+        (
+            {"variants": {"a x=1": {}}, "select": {"metric": "val/acc", "within": ["a", "ab"]}},
+            "select: within: no variant's name begins with 'ab'",
+        ),
+        ({"variants": {"a": {}}, "optional": ["b"]}, "optional: there is no variant 'b'"),
+        ({"variants": {"a": {}}, "not_run": {"a": None}}, "not_run: say why 'a' is not run"),
+        ({"analysis": "{{ mean('a') }"}, "analysis: "),
+        ({"analysis": "one\n{{ men('a') }}"}, "analysis: there is no 'men': one of mean, "),
+        ({"analysis": "{{ 1 | no_such_filter }}"}, "analysis: No filter named 'no_such_filter'"),
+        (
+            {"variants": {"a": {}}, "analysis": "Text.\n{{ mean('b') }}"},
+            "analysis, its line 2: mean: there is no variant 'b': one of a",
+        ),
+        (
+            {"variants": {"a": {}}, "analysis": "{% if mean('a', metric='test/auc') > 1 %}x{% endif %}"},
+            "analysis, its line 1: mean: there is no metric 'test/auc': one of test/acc, num_parameters",
+        ),
+        ({"variants": {"a": {}}, "analysis": "{{ n('a', 'b') }}"}, "analysis, its line 1: n takes variant"),
         ({"plots": ["pie"]}, "plots: there is no plot 'pie'"),
         ({"plots": ["against"]}, "plots: against needs a config's key"),
         ({"grid": {"a.b": 3}}, "grid: a.b must be a list"),
@@ -81,6 +104,21 @@ def test_what_cannot_be_is_refused_with_its_place(study, keys, message):
         study(**keys)
     assert message in str(error.value)
     assert "question.yaml: " in str(error.value)
+
+
+def test_groups_are_the_longest_names_that_variants_begin_with(study):
+    variants = {"SGD lr=1": {}, "SGD momentum lr=1": {}, "Adam": {}}
+    within = ["SGD", "SGD momentum", "Adam"]
+    found = study(variants=variants, select={"metric": "val/acc", "within": within}, baseline="SGD")
+    assert found.select == "val/acc"
+    assert found.groups == {"SGD lr=1": "SGD", "SGD momentum lr=1": "SGD momentum", "Adam": "Adam"}
+    assert found.baselines == {"SGD momentum": "SGD", "Adam": "SGD"}
+    assert study(variants=variants, select="val/acc").groups == dict.fromkeys(variants, "")
+
+
+def test_a_variant_may_stand_beside_several_published_numbers(study):
+    found = study(variants={"a": {}, "b": {}}, published={"a": "x.y", "b": ["x", "z"]})
+    assert found.published == {"a": ("x.y",), "b": ("x", "z")}
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path, configs):
@@ -135,7 +173,7 @@ STUDIES = sorted((Path(__file__).parent.parent / "configs/studies").glob("*.yaml
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_of_the_project_resolves_and_names_its_command_and_what_to_expect(path, configs):
     found = read_study(path, configs)
-    published_values(configs / "published.yaml", found.published)
+    Published(configs / "published.yaml").of(found.published, found.names)
     worker.resolve(found.variants)
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# Question: ")

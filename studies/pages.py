@@ -1,0 +1,69 @@
+"""What a study leaves for readers: ``summary.csv``, ``summary.json`` and a Markdown page."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from studies.analysis import analysis
+from studies.record import Findings
+from studies.summary import Experiment
+from studies.tables import Cell, answer, cells, machine, main_metric, protocol, table, trials
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *rows)
+    )
+
+
+def write_summary(findings: Findings, folder: Path) -> None:
+    """``summary.csv`` and ``summary.json``, from which ``studies.index`` makes what stands in the repository."""
+    found = [asdict(cell) for cell in cells(findings)]
+    with (folder / "summary.csv").open("w", newline="") as file:
+        names = [name for name in Cell.__dataclass_fields__ if name != "values"]
+        writer = csv.DictWriter(file, fieldnames=names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
+    content = {name: findings.record[name] for name in ("name", "question", "command", "seeds", "select", "published")}
+    content |= {
+        "main_metric": main_metric(findings), "answer": answer(findings), "analysis": analysis(findings),
+        "missing_runs": findings.num_missing, "not_run": findings.not_run, "chosen": findings.chosen,
+        "machine": machine(findings), "variants": [_variant(arm) for arm in findings.arms], "cells": found,
+    }  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _variant(arm: Experiment) -> dict[str, Any]:
+    """What it cost, and how long it trained."""
+    return {
+        "name": arm.name,
+        "runs": len(arm.results),
+        "epochs": sorted({result["epochs"] for result in arm.results}),
+        "steps": sorted({result["steps"] for result in arm.results}),
+        "train_seconds": sum(result["train_seconds"] for result in arm.results),
+    }
+
+
+def as_markdown(findings: Findings, pictures: Iterable[tuple[str, str]] = ()) -> str:
+    """Question, answer, analysis, tables, pictures, protocol and command.
+
+    Args:
+        findings: the study's.
+        pictures: caption and address of each.
+    """
+    record = findings.record
+    parts = [f"# {record['name']}", f"**{record['question']}**", answer(findings), analysis(findings)]
+    if findings.num_missing:
+        parts.append(f"{findings.num_missing} runs are still missing.")
+    parts.append(markdown_table(*table(findings)))
+    parts += [f"{name}: not run: {reason}" for name, reason in findings.not_run.items()]
+    parts += [f"![{caption}]({address})" for caption, address in pictures]
+    if record["select"]:
+        parts += ["All trials on validation:", markdown_table(*trials(findings))]
+    parts += ["\n".join(f"- {line}" for line in protocol(findings)), f"    {record['command']}"]
+    return "\n\n".join(part for part in parts if part) + "\n"

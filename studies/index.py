@@ -3,24 +3,20 @@
 Everything but :func:`publish` reads ``<folder>/<study>/summary.json`` alone, so it works where nothing was ever run.
 """
 
-import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from studies.pages import as_markdown, markdown_table, write_summary
 from studies.plots import draw
 from studies.published import Claim, Published
 from studies.record import Findings
-from studies.report import run_pictures
+from studies.report import run_pictures, small
 from studies.summary import higher_is_better
 from studies.tables import NOTHING, metric_name, show, show_values
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-PICTURE_WIDTH, PICTURE_COLOURS = 900, 64
 Summary = dict[str, Any]
 
 
@@ -50,16 +46,6 @@ def publish(findings: Findings, folder: Path) -> Path:
 
 def _file_name(caption: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._=" else " " for c in caption).split())
-
-
-def small(path: Path) -> bytes:
-    """A picture for the repository: at most ``PICTURE_WIDTH`` wide, with ``PICTURE_COLOURS`` colours."""
-    picture = Image.open(path).convert("RGB")
-    if picture.width > PICTURE_WIDTH:
-        picture = picture.resize((PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)))
-    data = io.BytesIO()
-    picture.quantize(PICTURE_COLOURS, dither=Image.Dither.NONE).save(data, "png", optimize=True)
-    return data.getvalue()
 
 
 def read_summaries(folder: Path) -> list[Summary]:

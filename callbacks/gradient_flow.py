@@ -52,7 +52,8 @@ class GradientFlow(Callback):
     checkpoint has not seen.
 
     Args:
-        every_n_steps: a row for the first step and for each step that this number divides, >= 1.
+        every_n_steps: a row for each step that this number divides, >= 1; before its first multiple, where a gradient
+            changes fastest, for steps 1, 2, 4, 8 and so on.
     """
 
     def __init__(self, every_n_steps: int = 50):
@@ -76,7 +77,8 @@ class GradientFlow(Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         """Measure one step; Lightning clips after this."""
         step = trainer.global_step + 1
-        if not self.active or (step > 1 and step % self.every_n_steps):
+        early = step < self.every_n_steps and step.bit_count() == 1  # a power of two
+        if not self.active or (step % self.every_n_steps and not early):
             return
         means = dict(zip(self.weights, mean_magnitudes([w.grad for w in self.weights.values()]), strict=True))
         self.rows.append({"epoch": trainer.current_epoch, "step": step} | means)
@@ -123,9 +125,9 @@ def draw_flow(rows: list[dict[str, float]], layers: list[str]) -> Figure:
     values = np.array([[row[name] for name in layers] for row in rows]).clip(SMALLEST)  # (rows, layers)
     _draw_depth(depth, rows, values)
     steps = [row["step"] for row in rows]
-    for k, name in enumerate(layers):
+    for k in range(len(layers)):
         colour = colormaps["viridis"](0.9 * k / max(len(layers) - 1, 1))
-        training.plot(steps, values[:, k], color=colour, lw=1, label=f"layer {k + 1} ({name})")
+        training.plot(steps, values[:, k], color=colour, lw=1, label=f"layer {k + 1}")
     training.set(xlabel="step", xscale="log", title="Over training")
     training.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     for axes in (depth, training):
@@ -138,7 +140,7 @@ def _draw_depth(axes: Axes, rows: list[dict[str, float]], values: np.ndarray) ->
     epochs = np.array([row["epoch"] for row in rows])
     chosen = {"first step": values[0]}
     for epoch in sorted({epochs[len(epochs) // 2], epochs[-1]}):
-        chosen[f"epoch {epoch + 1:.0f}"] = np.exp(np.log(values[epochs == epoch]).mean(axis=0))
+        chosen[f"mean of epoch {epoch + 1:.0f}"] = np.exp(np.log(values[epochs == epoch]).mean(axis=0))
     for (label, magnitudes), colour in zip(chosen.items(), PALETTE, strict=False):
         axes.plot(range(1, len(magnitudes) + 1), magnitudes, "o-", ms=4, color=colour, label=label)
     axes.set(

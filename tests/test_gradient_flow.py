@@ -60,12 +60,12 @@ def test_the_first_row_is_the_first_steps_gradient_before_clipping(trainer, tmp_
     np.testing.assert_allclose([float(v) for v in list(first.values())[2:]], expected, rtol=1e-4)
 
 
-def test_rows_are_the_first_step_and_every_nth(trainer, tmp_path):
+def test_rows_are_every_nth_step_and_powers_of_two_before(trainer, tmp_path):
     data = DigitsDataModule(batch_size=128)
-    trainer(max_epochs=2, callbacks=[GradientFlow(every_n_steps=4)]).fit(sigmoid_mlp(data), data)
+    trainer(max_epochs=2, callbacks=[GradientFlow(every_n_steps=5)]).fit(sigmoid_mlp(data), data)
     per_epoch = len(data.train_dataloader())
     steps = [int(row["step"]) for row in rows_of(tmp_path)]
-    assert steps == [1, *range(4, 2 * per_epoch + 1, 4)]
+    assert steps == [1, 2, 4, *range(5, 2 * per_epoch + 1, 5)]
     assert [int(row["epoch"]) for row in rows_of(tmp_path)] == [(step - 1) // per_epoch for step in steps]
 
 
@@ -101,7 +101,7 @@ def test_a_fresh_run_forgets_the_rows_of_an_earlier_one(trainer, tmp_path):
     data = DigitsDataModule(batch_size=128)
     for _ in range(2):
         trainer(max_epochs=1, callbacks=[GradientFlow()]).fit(sigmoid_mlp(data), data)
-    assert [row["step"] for row in rows_of(tmp_path)] == ["1"]
+    assert [row["step"] for row in rows_of(tmp_path)] == ["1", "2", "4", "8"]
 
 
 def test_figure_and_tensorboard_show_what_the_file_says(trainer, tmp_path):
@@ -120,7 +120,7 @@ def test_figure_and_tensorboard_show_what_the_file_says(trainer, tmp_path):
 def test_the_depth_panel_shows_the_first_step_the_middle_and_the_end():
     rows = [{"epoch": e, "step": 10 * e + s, "a": 10.0 ** -(e + s), "b": 1.0} for e in range(5) for s in (1, 3)]
     depth, training = draw_flow(rows, ["a", "b"]).axes
-    assert [line.get_label() for line in depth.lines] == ["first step", "epoch 3", "epoch 5"]
+    assert [line.get_label() for line in depth.lines] == ["first step", "mean of epoch 3", "mean of epoch 5"]
     np.testing.assert_allclose([line.get_ydata()[0] for line in depth.lines], [1e-1, 1e-4, 1e-6])  # geometric means
     assert len(training.lines) == 2
 

@@ -44,6 +44,23 @@ def test_xavier_weights_lie_in_glorots_bounds_and_biases_are_zero():
     assert not layer.bias.any()
 
 
+def first_to_last_gradient(init: str) -> float:
+    """mean |dL/dW| of the first layer over that of the last, in a network of six sigmoid layers."""
+    torch.manual_seed(0)
+    net = MLP(**IMAGE, hidden=[256] * 6, activation="Sigmoid", init=init)
+    F.cross_entropy(net(torch.randint(256, (64, 1, 28, 28), dtype=torch.uint8)), torch.randint(10, (64,))).backward()
+    layers = net.linear_layers()
+    return (layers[0].weight.grad.abs().mean() / layers[-1].weight.grad.abs().mean()).item()
+
+
+def test_a_gradient_passes_six_sigmoids_only_from_the_start_meant_for_them():
+    assert first_to_last_gradient("default") < 1e-4
+    assert first_to_last_gradient("xavier_uniform") < 1e-3
+    assert first_to_last_gradient("xavier_sigmoid") > 3e-3
+    weight = MLP(**IMAGE, hidden=[100], init="xavier_sigmoid").linear_layers()[0].weight
+    assert weight.std().item() == pytest.approx(4 * (2 / (784 + 100)) ** 0.5, rel=0.02)
+
+
 def test_kaiming_weights_keep_the_variance_through_relu():
     layer = MLP(**IMAGE, hidden=[400], init="kaiming_normal").linear_layers()[0]
     assert layer.weight.std().item() == pytest.approx((2 / 784) ** 0.5, rel=0.02)

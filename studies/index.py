@@ -17,6 +17,7 @@ from studies.summary import higher_is_better
 from studies.tables import NOTHING, metric_name, show, show_values
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+VERDICTS = ("yes", "within the interval", "no")
 Summary = dict[str, Any]
 
 
@@ -122,6 +123,8 @@ def _compared(claim: Claim, cell: dict[str, Any]) -> list[str]:
     """Difference, and whether ours is as good."""
     if isinstance(claim.value, str):
         return [NOTHING, NOTHING]
+    if claim.metric == "train_seconds":
+        return [show(claim.metric, cell["mean"] - claim.value, signed=True), "another machine"]
     if claim.metric == "num_parameters":
         return [
             show(claim.metric, cell["mean"] - claim.value, signed=True),
@@ -180,7 +183,7 @@ def _reached(summary: Summary) -> str:
         for cell in summary["cells"]
         if (cell["variant"], cell["metric"]) == (summary["chosen"].get(name, name), claim["metric"])
     ]
-    verdicts = [verdict for verdict in verdicts if verdict != NOTHING]
+    verdicts = [verdict for verdict in verdicts if verdict in VERDICTS]
     return f"{sum(verdict != 'no' for verdict in verdicts)} of {len(verdicts)}" if verdicts else NOTHING
 
 

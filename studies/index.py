@@ -85,7 +85,7 @@ def index(summaries: list[Summary], published: Published) -> str:
     ]
     if left_out:
         parts += ["## Not run", "\n".join(left_out)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _rows(claim: Claim, summaries: list[Summary], published: Published) -> list[list[str]]:

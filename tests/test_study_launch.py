@@ -277,17 +277,7 @@ def test_dry_run_says_what_would_run_and_only_runs_one_variant(tmp_path):
 
 @pytest.mark.slow
 def test_a_failed_run_is_code_1_and_tried_again_by_the_next_call(tmp_path):
-    tmp_path.joinpath("width.yaml").write_text(
-        STUDY.replace("wide: {", "wide: {data: {class_path: datamodules.MNISTDataModule, init_args: {root: nowhere}}, ")
-    )
-    os.makedirs(tmp_path / "nowhere/MNIST/raw")
-    for name in (
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte",
-        "t10k-images-idx3-ubyte",
-        "t10k-labels-idx1-ubyte",
-    ):
-        (tmp_path / "nowhere/MNIST/raw" / name).write_bytes(b"bad")
+    break_wide(tmp_path)
     for _ in range(2):
         done = study(tmp_path, "--jobs", "1")
         assert done.returncode == 1, done.stdout + done.stderr
@@ -298,15 +288,26 @@ def test_a_failed_run_is_code_1_and_tried_again_by_the_next_call(tmp_path):
     assert "is no IDX file" in error.read_text()
 
 
+def break_wide(folder: Path) -> None:
+    """The study, its second variant with data that are found broken when they are read."""
+    data = "{class_path: datamodules.MNISTDataModule, init_args: {root: nowhere}}"
+    folder.joinpath("width.yaml").write_text(STUDY.replace("wide: {", f"wide: {{data: {data}, "))
+    os.makedirs(folder / "nowhere/MNIST/raw")
+    for part in ("train", "t10k"):
+        for name in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+            (folder / "nowhere/MNIST/raw" / f"{part}-{name}").write_bytes(b"bad")
+
+
 @pytest.mark.slow
 def test_an_optional_variants_failure_is_its_reason_and_no_failure_of_the_study(tmp_path):
-    broken = "wide: {data: {class_path: datamodules.ImageFolderDataModule, init_args: {root: nowhere}}, "
-    tmp_path.joinpath("width.yaml").write_text(STUDY.replace("wide: {", broken) + "optional: [wide]\n")
+    break_wide(tmp_path)
+    with (tmp_path / "width.yaml").open("a") as file:
+        file.write("optional: [wide]\n")
     done = study(tmp_path, "--jobs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not run: wide: " in done.stdout
     summary = json.loads((tmp_path / "runs/studies/width/summary.json").read_text())
-    assert "nowhere" in summary["not_run"]["wide"]
+    assert "is no IDX file" in summary["not_run"]["wide"]
     assert summary["missing_runs"] == 0
 
 

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import (
+    EngFormatter,
+    LogFormatterSciNotation,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)  # fmt: skip
+from scipy.stats import binomtest
 
 from studies.record import Findings
-from studies.summary import Experiment, student_interval
-from studies.tables import metric_name
+from studies.summary import Experiment, is_accuracy, student_interval
+from studies.tables import metric_name, show
 
 # Okabe and Ito's palette, told apart by colour-blind readers, in the order of callbacks/figures.py, which studies
 # must not import; the last is the ink, so that it is seen on dark paper too.
@@ -28,6 +37,9 @@ STYLE = {
     "font.family": "sans-serif", "legend.frameon": False, "lines.linewidth": 1.6, "axes.titlesize": 10,
 }  # fmt: skip
 WIDTH_INCHES = 4.8
+MAX_COLUMNS = 3
+DECADES = 30
+SMALLEST = 1e-45  # stands for zero on a logarithmic axis
 
 
 def draw(findings: Findings, folder: Path) -> list[Path]:
@@ -72,9 +84,42 @@ def _legend(figure: Figure, axes: Axes) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=2 if max(map(len, labels)) < 34 else 1)
 
 
-def _percent(axis: Any, metric: str) -> None:
-    if metric.endswith("/acc"):
-        axis.set_major_formatter(PercentFormatter(1.0))
+def _percent(axes: Axes, which: str, metric: str) -> None:
+    """Accuracies in percent, and nothing beyond 100 %; an interval may end there that would go further."""
+    if not is_accuracy(metric):
+        return
+    getattr(axes, f"{which}axis").set_major_formatter(PercentFormatter(1.0))
+    if not metric.startswith("gap/"):
+        low, high = getattr(axes, f"get_{which}lim")()
+        getattr(axes, f"set_{which}lim")(max(low, 0.0), min(high, 1.0))
+
+
+def _ends(metric: str, mean: Any, half_width: Any) -> np.ndarray:
+    """Lower and upper end of intervals, (2, n); those of shares end at 0 and 1. NaN widths count as none."""
+    mean, half_width = np.asarray(mean, dtype=float), np.nan_to_num(np.asarray(half_width, dtype=float))
+    ends = np.stack([mean - half_width, mean + half_width])
+    return ends.clip(0.0, 1.0) if is_accuracy(metric) and not metric.startswith("gap/") else ends
+
+
+def _error(metric: str, mean: Any, half_width: Any) -> np.ndarray:
+    """The same as lengths, as ``errorbar`` wants them."""
+    low, high = _ends(metric, mean, half_width)
+    return np.stack([mean - low, high - mean])
+
+
+def _spans_decades(values: Iterable[float]) -> bool:
+    """Whether positive values differ so much that a logarithmic axis shows them better."""
+    values = list(values)
+    return min(values) > 0 and max(values) > DECADES * min(values)
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic x axis with as many numbers as there is room for."""
+    low, high = axes.dataLim.intervalx
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 30 * low else (1.0,)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if low >= 1 else LogFormatterSciNotation())
 
 
 def _history(result: dict[str, Any], metric: str) -> dict[int, float]:
@@ -87,24 +132,71 @@ def _history(result: dict[str, Any], metric: str) -> dict[int, float]:
 
 
 def curves(findings: Findings, x: str | None = None) -> Figure | None:
-    """A metric of the history (default: the main one on validation) by epoch: mean and 95 % Student band."""
+    """A metric of the history (default: the main one on validation) by epoch: mean and 95 % Student band.
+
+    Where the variants' names are a product, as moons and circles by NumPy and PyTorch are, each first part has a panel.
+    """
     metric = x or "val/" + findings.record["metrics"][0].split("/")[-1]
-    figure, (axes,) = _figure(3.4)
-    for k, arm in enumerate(findings.arms):
-        epochs, mean, half_width = _band([_history(result, metric) for result in arm.results])
-        if not len(epochs):
-            continue
-        marker = "o" if len(epochs) < 3 else None
-        axes.plot(epochs, mean, label=arm.name, marker=marker, **_style(k))
-        axes.fill_between(epochs, mean - half_width, mean + half_width, color=_style(k)["color"], alpha=0.18, lw=0)
-    if not axes.lines:
+    bands = {arm.name: _band([_history(result, metric) for result in arm.results]) for arm in findings.arms}
+    bands = {name: band for name, band in bands.items() if len(band[0])}
+    if not bands:
         return None
-    axes.set(xlabel="epoch", ylabel=metric_name(metric))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.2)
-    _percent(axes.yaxis, metric)
-    _legend(figure, axes)
+    titles = _product(list(bands)) or {"": {name: name for name in bands}}
+    figure, panels = _panels(len(titles))
+    logarithmic = not is_accuracy(metric) and _spans_decades(np.concatenate([mean for _, mean, _ in bands.values()]))
+    for axes, (title, labels) in zip(panels, titles.items(), strict=True):
+        for k, (name, label) in enumerate(labels.items()):
+            _curve(axes, metric, bands[name], label, _style(k) | ({"linestyle": DASHES[k % 4]} if title else {}))
+        axes.set(title=title, yscale="log" if logarithmic else "linear")
+        axes.xaxis.set_major_locator(MaxNLocator(4 if title else "auto", integer=True))
+        axes.grid(alpha=0.2)
+        _percent(axes, "y", metric)
+    _label(panels, "epoch", metric_name(metric))
+    _legend(figure, panels[0])
     return figure
+
+
+def _curve(axes: Axes, metric: str, band: tuple[np.ndarray, ...], label: str, style: dict[str, Any]) -> None:
+    epochs, mean, half_width = band
+    axes.plot(epochs, mean, label=label, marker="o" if len(epochs) < 3 else None, **style)
+    low, high = _ends(metric, mean, half_width)
+    if not is_accuracy(metric):
+        low = low.clip(mean / 10)  # a loss is positive, so that its band has room on a logarithmic axis
+    axes.fill_between(epochs, low, high, color=style["color"], alpha=0.18, lw=0)
+
+
+def _product(names: list[str]) -> dict[str, dict[str, str]] | None:
+    """Names by all but their last word, each with its last: only if every group has the same last words."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in names:
+        first, _, last = name.rpartition(" ")
+        groups.setdefault(first, {})[name] = last
+    words = [tuple(group.values()) for group in groups.values()]
+    return groups if len(groups) > 1 and len(words[0]) > 1 and len(set(words)) == 1 else None
+
+
+def _panels(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """Panels with one y axis, at most ``MAX_COLUMNS`` in a row; a single one is the usual size."""
+    if count == 1:
+        figure, panels = _figure(3.4)
+        return figure, list(panels)
+    columns = 2 if count in (2, 4) else MAX_COLUMNS
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH_INCHES * columns / 2 + 1, height * rows + 0.6), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    for spare in panels[count:]:
+        spare.remove()
+    return figure, panels[:count]
+
+
+def _label(panels: list[Axes], x: str, y: str) -> None:
+    """Labels on the left and below; a figure's own would lie in the legend's place."""
+    for axes in panels:
+        place = axes.get_subplotspec()
+        if place.is_first_col():
+            axes.set_ylabel(textwrap.fill(y, 24))
+        if place.rowspan.stop == max(other.get_subplotspec().rowspan.stop for other in panels):
+            axes.set_xlabel(x)
 
 
 def _band(histories: list[dict[int, float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,13 +225,14 @@ def bars(findings: Findings, x: str | None = None) -> Figure | None:
         published = findings.published(arm.name, metric)
         if published is not None:
             label = "published" if "published" not in axes.get_legend_handles_labels()[1] else None
-            axes.plot(published, row, "D", mfc="none", mec=INK, ms=6, label=label, zorder=4)
+            axes.plot(published, row, "D", mfc="none", mec=INK, ms=6, label=label, zorder=4, clip_on=False)
     axes.set(xlabel=metric_name(metric), yticks=range(len(arms)), yticklabels=[arm.name for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)  # the first variant on top
     axes.grid(axis="x", alpha=0.2)
-    _percent(axes.xaxis, metric)
+    _percent(axes, "x", metric)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35 if len(arms) < 6 else -0.2))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center")
     return figure
 
 
@@ -147,11 +240,12 @@ def _bar(axes: Axes, row: int, arm: Experiment, metric: str, from_zero: bool) ->
     values = list(arm.by_seed(metric).values())
     interval = student_interval(values)
     colour = PALETTE[row % len(PALETTE)]
+    error = _error(metric, [interval.mean], [interval.half_width])
     if from_zero:
         axes.barh(row, interval.mean, color=colour, alpha=0.35, height=0.7)
-    axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.45, ms=3.5, mew=0)
-    width = np.nan_to_num(interval.half_width)
-    axes.errorbar(interval.mean, row, xerr=width, fmt="s", color=colour, ms=5, capsize=3, elinewidth=1.6, zorder=3)
+    axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.45, ms=3.5, mew=0, clip_on=False)
+    mark = {"fmt": "s", "ms": 5, "capsize": 3, "elinewidth": 1.6, "zorder": 3, "clip_on": False}
+    axes.errorbar([interval.mean], [row], xerr=error, color=colour, **mark)
 
 
 def _at(config: dict[str, Any], key: str) -> Any:
@@ -183,9 +277,10 @@ def against(findings: Findings, x: str, metric: str | None = None, series: str |
     for k, (name, points) in enumerate(lines.items()):
         points.sort(key=lambda point: point[0])
         intervals = [student_interval(arm.by_seed(metric).values()) for _, arm in points]
-        width = np.nan_to_num([interval.half_width for interval in intervals])
-        means = [interval.mean for interval in intervals]
-        axes.errorbar([v for v, _ in points], means, width, marker="o", ms=4, capsize=3, label=name, **_style(k))
+        means = np.array([interval.mean for interval in intervals])
+        error = _error(metric, means, [interval.half_width for interval in intervals])
+        mark = {"marker": "o", "ms": 4, "capsize": 3, "clip_on": False, "label": name}
+        axes.errorbar([v for v, _ in points], means, error, **mark, **_style(k))
         known = [(v, findings.published(arm.name, metric)) for v, arm in points]
         known = [(v, value) for v, value in known if value is not None]
         if known:
@@ -194,11 +289,14 @@ def against(findings: Findings, x: str, metric: str | None = None, series: str |
                 "D",
                 mfc="none",
                 mec=PALETTE[k % len(PALETTE)],
+                clip_on=False,
                 label=f"{name} published".strip(),
             )
     axes.set(xlabel=x.rsplit(".", 1)[-1].replace("_", " "), ylabel=metric_name(metric))
+    if _spans_decades(v for points in lines.values() for v, _ in points):
+        _logarithmic(axes)
     axes.grid(alpha=0.2)
-    _percent(axes.yaxis, metric)
+    _percent(axes, "y", metric)
     _legend(figure, axes)
     return figure
 
@@ -217,17 +315,18 @@ def cost(findings: Findings) -> Figure | None:
         at = [arm.metric(field).mean for _, arm in arms]
         for (k, arm), x in zip(arms, at, strict=True):
             interval, colour = arm.metric(metric), PALETTE[k % len(PALETTE)]
-            width = np.nan_to_num(interval.half_width)
-            axes.errorbar(x, interval.mean, width, fmt="o", ms=5, capsize=3, color=colour, label=arm.name)
+            error = _error(metric, [interval.mean], [interval.half_width])
+            mark = {"fmt": "o", "ms": 5, "capsize": 3, "clip_on": False, "label": arm.name}
+            axes.errorbar([x], [interval.mean], error, color=colour, **mark)
         axes.set(xlabel=metric_name(field), ylabel=metric_name(metric) if axes is panels[0] else "")
         if max(at) > 5 * min(at):
-            axes.set_xscale("log")
+            _logarithmic(axes)
         else:
             axes.set_xlim(0, 1.15 * max(at))
             axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.2)
-        _percent(axes.yaxis, metric)
+        _percent(axes, "y", metric)
     _legend(figure, panels[0])
     return figure
 
@@ -235,36 +334,88 @@ def cost(findings: Findings) -> Figure | None:
 def gradients(findings: Findings) -> Figure | None:
     """Mean gradient magnitude of each layer over training, a panel a variant, from the runs' ``gradients.csv``.
 
-    The file has a row an epoch: ``epoch``, then one column a layer, first to last.
+    The file has a row a measured step: ``epoch``, ``step`` from 1, then a column a layer, first to last. Lines are
+    geometric means over the seeds.
     """
-    arms = [(arm, layers) for arm in findings.arms if (layers := _gradients(arm))]
+    arms = [(arm, flows) for arm in findings.arms if (flows := _flows(arm))]
     if not arms:
         return None
-    figure, panels = _figure(3.2, len(arms))
+    figure, panels = _panels(len(arms))
     ramp = matplotlib.colormaps["viridis"]
-    for axes, (arm, layers) in zip(panels, arms, strict=True):
-        for k, (name, by_epoch) in enumerate(layers.items()):
-            colour = ramp(0.25 + 0.7 * k / max(1, len(layers) - 1))  # the ramp's ends vanish on dark or light paper
-            axes.plot(list(by_epoch), list(by_epoch.values()), color=colour, label=name)
-        axes.set(title=arm.name, xlabel="epoch", yscale="log", ylabel="mean |gradient|" if axes is panels[0] else "")
+    for axes, (arm, flows) in zip(panels, arms, strict=True):
+        steps = flows[0][:, 1]
+        magnitudes = np.exp(np.mean([np.log(flow[:, 2:]) for flow in flows], axis=0))  # (steps, layers)
+        for k, layer in enumerate(magnitudes.T):
+            colour = ramp(0.25 + 0.7 * k / max(1, magnitudes.shape[1] - 1))  # the ramp's ends vanish on dark or light
+            axes.plot(steps, layer, color=colour, lw=1.1, label=f"layer {k + 1}")
+        axes.set(title=arm.name, xscale="log", yscale="log")
         axes.grid(alpha=0.2)
+    _label(panels, "step", "mean |gradient|")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _flows(arm: Experiment) -> list[np.ndarray]:
+    """For each seed (rows, 2 + layers): epoch, step, and the magnitudes; cut to the rows that all seeds have."""
+    tables = [list(_rows(Path(result["path"], "gradients.csv"))) for result in arm.results]
+    flows = [np.array([[float(cell) for cell in row.values()] for row in table]) for table in tables if table]
+    shortest = min(map(len, flows), default=0)
+    return [np.column_stack([flow[:shortest, :2], flow[:shortest, 2:].clip(SMALLEST)]) for flow in flows]
+
+
+def depth(findings: Findings) -> Figure | None:
+    """Mean gradient magnitude against depth, a line a variant: at the first step, and over the last epoch.
+
+    Geometric means, over the last epoch's rows and over the seeds, with 95 % Student bands of the logarithms.
+    """
+    arms = [(k, arm, flows) for k, arm in enumerate(findings.arms) if (flows := _flows(arm))]
+    if not arms:
+        return None
+    figure, panels = _panels(2)
+    for k, arm, flows in arms:
+        first = [np.log(flow[0, 2:]) for flow in flows]
+        last = [np.log(flow[flow[:, 0] == flow[-1, 0], 2:]).mean(axis=0) for flow in flows]
+        for axes, by_seed in zip(panels, (first, last), strict=True):
+            intervals = [student_interval(layer) for layer in np.transpose(by_seed)]
+            mean = np.array([interval.mean for interval in intervals])
+            half_width = np.nan_to_num([interval.half_width for interval in intervals])
+            layers = range(1, len(mean) + 1)
+            axes.plot(layers, np.exp(mean), "o-", ms=4, label=arm.name, **{**_style(k), "linestyle": "-"})
+            low, high = np.exp(mean - half_width), np.exp(mean + half_width)
+            axes.fill_between(layers, low, high, color=_style(k)["color"], alpha=0.18, lw=0)
+    for axes, title in zip(panels, ("first step", "last epoch"), strict=True):
+        axes.set(title=title, yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.2)
+    _label(panels, "layer, input to output", "mean |gradient|")
     _legend(figure, panels[0])
     return figure
 
 
-def _gradients(arm: Experiment) -> dict[str, dict[int, float]]:
-    """For each layer, by epoch, the geometric mean over the seeds."""
-    tables = [table for result in arm.results if (table := list(_rows(Path(result["path"], "gradients.csv"))))]
-    if not tables:
-        return {}
-    layers = [name for name in tables[0][0] if name not in ("epoch", "step")]
-    return {
-        layer: {
-            int(rows[0]["epoch"]) + 1: float(np.exp(np.mean([np.log(max(float(row[layer]), 1e-45)) for row in rows])))
-            for rows in zip(*tables, strict=False)
-        }
-        for layer in layers
-    }
+def share(findings: Findings, x: str | None = None, at_least: float = 1.0) -> Figure | None:
+    """The share of seeds whose metric (default: the main one) is at least so much, with Wilson's 95 % interval."""
+    metric = x or findings.record["metrics"][0]
+    arms = [arm for arm in findings.arms if arm.by_seed(metric)]
+    if not arms:
+        return None
+    figure, (axes,) = _figure(1.1 + 0.36 * len(arms))
+    for row, arm in enumerate(arms):
+        values = list(arm.by_seed(metric).values())
+        hits, colour = sum(value >= at_least for value in values), PALETTE[row % len(PALETTE)]
+        mean, interval = hits / len(values), binomtest(hits, len(values)).proportion_ci(method="wilson")
+        axes.barh(row, mean, color=colour, alpha=0.35, height=0.7)
+        error = [[mean - interval.low], [interval.high - mean]]
+        axes.errorbar([mean], [row], xerr=error, fmt="s", color=colour, ms=5, capsize=3, clip_on=False)
+        axes.annotate(
+            f"{hits} of {len(values)}", (1, row), xytext=(8, 0), textcoords="offset points", va="center", size=9
+        )
+    axes.set(yticks=range(len(arms)), yticklabels=[arm.name for arm in arms], xlim=(0, 1))
+    axes.set_xlabel(f"share of seeds with {metric_name(metric)} ≥ {show(metric, at_least)}")
+    axes.set_ylim(len(arms) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.2)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    return figure
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -275,4 +426,5 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 FIGURES: dict[str, Callable[..., Figure | None]] = {
     "curves": curves, "bars": bars, "against": against, "cost": cost, "gradients": gradients,
+    "depth": depth, "share": share,
 }  # fmt: skip

@@ -14,7 +14,7 @@ from jinja2.meta import find_undeclared_variables
 RESULT_FIELDS = ("train_seconds", "num_parameters", "epochs", "steps", "best_epoch")
 ALWAYS_SHOWN = ("num_parameters", "train_seconds")
 METRIC = re.compile(r"(train|val|test|gap)/\w+")
-PLOTS = ("curves", "bars", "against", "gradients", "cost")
+PLOTS = ("curves", "bars", "against", "gradients", "depth", "share", "cost")
 KEYS = (
     "question", "base", "seeds", "overrides", "variants", "grid", "baseline", "metrics", "select", "optional",
     "not_run", "plots", "figures", "published", "analysis",

@@ -30,7 +30,7 @@ Parameters: 7,850
 
 Shapes of one batch: (64, 1, 28, 28) -> (64, 784)
 """
-PLOTS = ["curves", "bars", "cost", "gradients"]
+PLOTS = ["curves", "bars", "cost", "gradients", "depth", "share"]
 CLAIM = {
     "place": "mnist_mlp.activations.relu", "metric": "test/acc", "value": 0.9778, "report": "D", "title": "Homework",
     "protocol": {"lr": 0.001}, "note": None,
@@ -43,7 +43,7 @@ def write_run(root: Path, config_hash: str, seed: int, accuracy: float) -> None:
     run.mkdir(parents=True)
     (run / "layers.md").write_text(LAYERS)
     (run / "history.csv").write_text(f"epoch,val/acc\n0,0.5\n1,{accuracy}\n")
-    (run / "gradients.csv").write_text("epoch,0,2\n0,0.1,0.01\n1,0.1,0.001\n")
+    (run / "gradients.csv").write_text("epoch,step,0,2\n0,1,0.1,0.01\n1,200,0.1,0.001\n")
     metrics = {f"{split}/{name}": accuracy for split in ("train", "val", "test") for name in ("acc", "loss")}
     result = {
         "experiment": "mnist-mlp", "config_hash": config_hash, "seed": seed, "metrics": metrics, "best_epoch": 1,

@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from datamodules import CIFAR10DataModule
 from scripts.main import main
 
 
@@ -72,3 +75,16 @@ def trainer(tmp_path):
         return L.Trainer(**(defaults | kwargs))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def cifar10_folder(tmp_path_factory) -> Path:
+    """CIFAR-10's ten classes as a folder: five training images and one test image of 32 x 32 of each."""
+    root = tmp_path_factory.mktemp("cifar10")
+    rng = np.random.default_rng(0)
+    for part, count in {"train": 5, "test": 1}.items():
+        for name in CIFAR10DataModule.class_names:
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(root / part / name / f"{i}.jpg")
+    return root

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from datamodules import CIFAR10DataModule, ImageFolderDataModule
 
@@ -16,22 +14,9 @@ NAMES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Ten classes of five training images and one test image of 32 x 32."""
-    root = tmp_path_factory.mktemp("cifar10")
-    rng = np.random.default_rng(0)
-    for part, count in {"train": 5, "test": 1}.items():
-        for name in CIFAR10DataModule.class_names:
-            (root / part / name).mkdir(parents=True)
-            for i in range(count):
-                Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(root / part / name / f"{i}.jpg")
-    return root
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_config_takes_a_step_on_a_folder_copy_and_keeps_its_protocol(name, folder, firstlight, tmp_path):
-    data = ["--data.root", str(folder), "--data.cache", str(tmp_path), "--data.val_share", "0.2"]
+def test_config_takes_a_step_on_a_folder_copy_and_keeps_its_protocol(name, cifar10_folder, firstlight, tmp_path):
+    data = ["--data.root", str(cifar10_folder), "--data.cache", str(tmp_path), "--data.val_share", "0.2"]
     files = [str(CONFIGS / "cifar10" / f"{name}.yaml"), str(CONFIGS / "overlays" / "cifar10_folder.yaml")]
     quick = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.callbacks", "[]"]
     cli = firstlight(["fit", "-c", files[0], "-c", files[1], *data, *quick, "--trainer.accelerator", "cpu"])

@@ -171,7 +171,12 @@ STUDIES = sorted((Path(__file__).parent.parent / "configs/studies").glob("*.yaml
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_of_the_project_resolves_and_names_its_command_and_what_to_expect(path, configs):
+def test_every_study_of_the_project_resolves_and_names_its_command_and_what_to_expect(
+    path, configs, cifar10_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/cifar10").symlink_to(cifar10_folder)  # which configs/overlays/cifar10_folder.yaml names
     found = read_study(path, configs)
     Published(configs / "published.yaml").of(found.published, found.names)
     worker.resolve(found.variants)

@@ -29,6 +29,8 @@ PACKAGES = ("firstlight", "torch", "torchvision", "lightning", "torchmetrics", "
 class RunRecord(Callback):
     """Appends one row an epoch to ``history.csv``, draws ``figures/curves.png``, writes ``result.json``.
 
+    An epoch without validation leaves the cells of its metrics empty.
+
     Args:
         monitor: the metric that chooses the best epoch.
         mode: ``max`` or ``min``.
@@ -40,6 +42,7 @@ class RunRecord(Callback):
         self.rows: list[dict[str, str]] = []
         self.seconds_before = 0.0
         self._should_stop = False
+        self._validated = False
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note whether early stopping has ended the run with this epoch."""
@@ -63,6 +66,14 @@ class RunRecord(Callback):
         if trainer.is_global_zero:
             self._rewrite()
 
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The trainer keeps metrics of an earlier validation, which are none of this epoch's."""
+        self._validated = False
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """This epoch has validation metrics."""
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Append the epoch's row."""
         if not trainer.is_global_zero:
@@ -73,9 +84,19 @@ class RunRecord(Callback):
             "seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
-        row |= {name: shortest(value) for name, value in sorted(trainer.callback_metrics.items()) if "/" in name}
+        splits = ("train/", "val/") if self._validated else ("train/",)
+        metrics = sorted(trainer.callback_metrics.items())
+        row |= {name: shortest(value) for name, value in metrics if name.startswith(splits)}
         self.rows.append({name: str(value) for name, value in row.items()})
-        self._append(self.rows[-1])
+        if self.rows[-1].keys() <= self._columns(self.rows[:-1]).keys():
+            self._append(self.rows[-1])
+        else:
+            self._rewrite()
+
+    @staticmethod
+    def _columns(rows: list[dict[str, str]]) -> dict[str, None]:
+        """Names in the order in which the rows bring them up."""
+        return dict.fromkeys(name for row in rows for name in row)
 
     def _rewrite(self) -> None:
         """All rows in one step: a kill halfway must not lose any."""
@@ -85,18 +106,14 @@ class RunRecord(Callback):
             self.path.unlink(missing_ok=True)
             return
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]), extrasaction="ignore")
+            writer = csv.DictWriter(file, fieldnames=list(self._columns(self.rows)))
             writer.writeheader()
             writer.writerows(self.rows)
         os.replace(partial, self.path)
 
     def _append(self, row: dict[str, str]) -> None:
-        new = not self.path.exists()
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]), extrasaction="ignore")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+            csv.DictWriter(file, fieldnames=list(self._columns(self.rows))).writerow(row)
 
     @property
     def train_seconds(self) -> float:
@@ -121,7 +138,7 @@ class RunRecord(Callback):
 
     def write_result(self, trainer: L.Trainer, pl_module: L.LightningModule, facts: dict[str, Any]) -> dict[str, Any]:
         """Write ``result.json`` after the test, by atomic rename: its presence means that the run is complete."""
-        best = {name: float(value) for name, value in self.best_row.items() if name.startswith(("train/", "val/"))}
+        best = {name: float(value) for name, value in self.best_row.items() if value and "/" in name}
         test = {name: shortest(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
         result = facts | {
             "metrics": best | test,
@@ -168,10 +185,13 @@ def draw_curves(rows: list[dict[str, str]], best_epoch: int) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, metric, label in zip(figure.subplots(1, 2), ("loss", "acc"), ("cross-entropy", "accuracy"), strict=True):
         for split, colour in zip(("train", "val"), PALETTE, strict=False):
-            points = [(int(row["epoch"]) + 1, float(row[f"{split}/{metric}"])) for row in rows]
+            name = f"{split}/{metric}"
+            points = [(int(row["epoch"]) + 1, float(row[name])) for row in rows if row.get(name)]
+            if not points:
+                continue
             marker = "o" if len(points) < 30 else None
-            name = {"train": "training", "val": "validation"}[split]
-            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, ms=3.5, label=name)
+            label_of_split = {"train": "training", "val": "validation"}[split]
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, ms=3.5, label=label_of_split)
         axes.axvline(best_epoch + 1, color="0.4", ls=":", label=f"kept: epoch {best_epoch + 1}")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

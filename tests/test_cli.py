@@ -73,6 +73,17 @@ def test_history_has_a_row_an_epoch_and_the_best_one_is_the_results(fit_digits):
     assert checkpoint["epoch"] == result["best_epoch"]
 
 
+def test_an_epoch_without_validation_has_no_validation_metrics(fit_digits):
+    cli = fit_digits("--trainer.max_epochs", "3", "--trainer.check_val_every_n_epoch", "2")
+    with (cli.run_dir / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["val/acc"]) for row in rows] == [False, True, False]
+    assert all(row["train/acc"] for row in rows)
+    assert cli.result["best_epoch"] == 1
+    assert cli.result["metrics"]["val/acc"] == float(rows[1]["val/acc"])
+    assert (cli.run_dir / "figures/curves.png").exists()
+
+
 def test_equal_seeds_give_equal_metrics_and_other_seeds_do_not(fit_digits):
     first, again, other = fit_digits(), fit_digits(), fit_digits("--seed_everything", "7")
     assert first.run_dir != again.run_dir

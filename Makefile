@@ -2,15 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+CLUSTER := .venv/.cluster
 
 .PHONY: help venv demo test test-slow test-gpu lint format bench reproduce results constraints clean
 
 help:
 	@echo "make demo        a study of small experiments that ends with a report    (3 minutes, no download)"
 	@echo "make test        the fast tests                                          (2 minutes)"
-	@echo "make test-slow   the tests that train for longer"
+	@echo "make test-slow   the tests that train for longer, some on a Ray cluster (installs Ray, 250 MB)"
 	@echo "make lint        ruff, check and format"
-	@echo "make bench       speed against the bare loop and the course-style loop"
+	@echo "make bench       speed against the bare loop and the course-style loop, and of a study's two jobs"
 	@echo "make reproduce   every study, what is missing of it; says beforehand how long (resumable)"
 	@echo "make results     docs/results and the README's table, from runs/ and what is published already"
 	@echo "make constraints resolve the pinned versions again"
@@ -23,13 +24,17 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export]"
 	touch $(READY)
 
+$(CLUSTER): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cluster]"
+	touch $(CLUSTER)
+
 demo: $(READY)
 	$(BIN)/python -m scripts.demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2
 
-test-slow: $(READY)
+test-slow: $(CLUSTER)
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
 test-gpu: $(READY)
@@ -47,6 +52,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.mnist_epoch
 	$(BIN)/python -m benchmarks.rnn_step
 	$(BIN)/python -m benchmarks.bf16_vgg
+	$(BIN)/python -m benchmarks.study_jobs
 
 reproduce: $(READY)
 	$(BIN)/firstlight reproduce

@@ -5,7 +5,9 @@ import math
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from callbacks.figures import publish
@@ -31,7 +33,8 @@ class FirstLayer(Callback):
         if not trainer.is_global_zero:
             return
         layer = first_layer(pl_module)
-        publish(trainer, "first_layer_filters", filters_figure(filters_of(layer, data.sample_shape)))
+        filters = filters_of(layer, data.sample_shape)
+        publish(trainer, "first_layer_filters", filters_figure(filters, fixed=not layer.weight.requires_grad))
         if isinstance(layer, nn.Conv2d):
             rows = one_of_each_class(data.test_set.targets.cpu())
             images = data.test_set.samples[rows].to(pl_module.device)
@@ -74,21 +77,32 @@ def _columns(num: int) -> int:
     return max(4, math.ceil(math.sqrt(2 * num)))
 
 
-def filters_figure(filters: Tensor) -> Figure:
-    """Filters (F, C, H, W), each scaled about zero, which is mid-grey."""
+def filters_figure(filters: Tensor, fixed: bool = False) -> Figure:
+    """Filters (F, C, H, W), each scaled about zero, which is mid-grey; ``fixed`` ones were not trained."""
     shown = filters[:MOST_FILTERS]
     if shown.shape[1] not in (1, 3):
         shown = shown.flatten(0, 1)[:MOST_FILTERS, None]
     largest = shown.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
-    picture = grid(0.5 + 0.5 * shown / largest, _columns(len(shown)))
+    columns = _columns(len(shown))
+    picture = grid(0.5 + 0.5 * shown / largest, columns)
     figure = Figure(figsize=(8, 8 * picture.shape[0] / picture.shape[1] + 0.5), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    _frame(axes, len(shown), columns, shown.shape[2:])
     all_of = "" if len(shown) == len(filters) else f"{len(shown)} of "
     size = f"{filters.shape[2]} x {filters.shape[3]} x {filters.shape[1]}"
-    axes.set_title(f"{all_of}{len(filters)} first-layer filters of {size}; grey is 0, each to its own largest weight")
+    kind = "fixed first-layer" if fixed else "first-layer"
+    axes.set_title(f"{all_of}{len(filters)} {kind} filters of {size}; grey is 0, each to its own largest weight")
     axes.axis("off")
     return figure
+
+
+def _frame(axes: Axes, num: int, columns: int, size: torch.Size) -> None:
+    """A line around each picture of a grid, without which a white edge is lost in the white between."""
+    height, width = size
+    for i in range(num):
+        corner = (i % columns) * (width + 1) + 0.5, (i // columns) * (height + 1) + 0.5
+        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="0.45", linewidth=0.6))
 
 
 def maps_figure(images: Tensor, maps: Tensor, names: list[str]) -> Figure:

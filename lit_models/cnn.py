@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torchvision.transforms import v2
 
 from lit_models.classifier import LitClassifier
 from lit_models.normalize import Normalize
@@ -131,7 +132,8 @@ class FastCNN(nn.Sequential):
         widths: channels of each block.
         norm_momentum: share of the newest batch in the norms' running statistics, in (0, 1].
         logit_scale: factor before the softmax, > 0.
-        test_time_flip: outside of training, return the mean logits of each image and its mirror image.
+        test_time_views: outside of training, return the mean logits of the image (1), of it and its mirror image (2),
+            or of both in place and moved by one pixel, up and left or down and right (6).
 
     Shapes: (B, C, H, W) -> (B, num_classes).
     """
@@ -145,8 +147,10 @@ class FastCNN(nn.Sequential):
         widths: list[int],
         norm_momentum: float = 0.4,
         logit_scale: float = 1 / 9,
-        test_time_flip: bool = False,
+        test_time_views: int = 1,
     ):
+        if test_time_views not in (1, 2, 6):
+            raise ValueError(f"test_time_views must be 1, 2 or 6, got {test_time_views}")
         if min(sample_shape[1:]) <= 2 ** len(widths):
             raise ValueError(f"{len(widths)} widths need images of side > {2 ** len(widths)}, got {sample_shape}")
         for i, width in enumerate(widths):
@@ -159,14 +163,27 @@ class FastCNN(nn.Sequential):
             channels = width
         self.extend([nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes, bias=False)])
         self.append(Scale(logit_scale))
-        self.test_time_flip = test_time_flip
+        self.test_time_views = test_time_views
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, num_classes)."""
-        logits = super().forward(x)
-        if self.training or not self.test_time_flip:
-            return logits
-        return (logits + super().forward(x.flip(-1))) / 2
+        if self.training or self.test_time_views == 1:
+            return super().forward(x)
+        places = [x] if self.test_time_views == 2 else [x, moved(x, 1), moved(x, -1)]
+        views = [view for place in places for view in (place, place.flip(-1))]
+        return sum(super(FastCNN, self).forward(view) for view in views) / len(views)
+
+
+def moved(x: Tensor, by: int) -> Tensor:
+    """Images (B, C, H, W) moved up and left by pixels, down and right where negative; what comes in is reflected."""
+    height, width = x.shape[-2:]
+    rows, columns = (mirrored(torch.arange(by, by + side, device=x.device), side) for side in (height, width))
+    return x[:, :, rows][:, :, :, columns]
+
+
+def mirrored(index: Tensor, side: int) -> Tensor:
+    """Indices beyond 0 ... side - 1, by less than a side, reflected into it without repeating the edge."""
+    return side - 1 - (side - 1 - index.abs()).abs()
 
 
 def _block(channels: int, width: int, momentum: float) -> list[nn.Module]:
@@ -249,6 +266,8 @@ class LitFastCNN(LitConvNet):
     Args:
         bias_lr_factor: the learning rate of the norms' biases as a multiple of the convolutions', > 0; their weight
             decay is divided by it, so that the product of the two, which is what decays a weight, is the same.
+        early_side: side in pixels that training images are shrunk to at first, which costs less; None: never.
+        early_epochs: how many epochs see the shrunk images.
         channels_last: hold weights and images in the channels-last memory order.
     """
 
@@ -263,8 +282,10 @@ class LitFastCNN(LitConvNet):
         widths: list[int],
         norm_momentum: float = 0.4,
         logit_scale: float = 1 / 9,
-        test_time_flip: bool = False,
+        test_time_views: int = 1,
         bias_lr_factor: float = 1.0,
+        early_side: int | None = None,
+        early_epochs: int = 0,
         channels_last: bool = True,
         optimizer: OptimizerCallable = torch.optim.SGD,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -274,10 +295,25 @@ class LitFastCNN(LitConvNet):
         super().__init__(sample_shape, num_classes, mean, std, optimizer, lr_scheduler, lr_interval, label_smoothing)
         if not bias_lr_factor > 0:
             raise ValueError(f"bias_lr_factor must be > 0, got {bias_lr_factor}")
+        if early_epochs < 0:
+            raise ValueError(f"early_epochs must be >= 0, got {early_epochs}")
+        if early_side is not None and not 2 ** len(widths) < early_side <= min(sample_shape[1:]):
+            raise ValueError(
+                f"early_side must be > {2 ** len(widths)} and <= {min(sample_shape[1:])}, got {early_side}"
+            )
         self.bias_lr_factor = bias_lr_factor
+        self.early_side = early_side
+        self.early_epochs = early_epochs
         self.make_optimizer = partial(self._with_two_rates, optimizer)
-        net = FastCNN(sample_shape, num_classes, mean, std, widths, norm_momentum, logit_scale, test_time_flip)
+        net = FastCNN(sample_shape, num_classes, mean, std, widths, norm_momentum, logit_scale, test_time_views)
         self._keep(net, channels_last)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Loss of a batch, shrunk in the first epochs."""
+        if self.early_side is not None and self.current_epoch < self.early_epochs:
+            images, targets = batch
+            batch = v2.functional.resize(images, [self.early_side] * 2, antialias=True), targets
+        return super().training_step(batch, batch_idx)
 
     def _with_two_rates(self, make_optimizer: OptimizerCallable, parameters: object) -> torch.optim.Optimizer:
         """The optimiser of all trained weights, and of the norms' biases at their own rate."""

@@ -32,13 +32,14 @@ from scripts.errors import UsageError, one_line
 from studies.identity import config_hash, differences, identity
 
 CONFIGS = Path(configs.__path__[0])
-RUN_OPTIONS = ("run", "new_run", "weights")
+RUN_OPTIONS = ("run", "new_run")
 
 
 class FirstlightCLI(LightningCLI):
     """LightningCLI that owns the run directory: finds it, fills it, and resumes in it."""
 
     def __init__(self, args: list[str]):
+        self.command, *self.words = args
         defaults = {"default_config_files": [str(CONFIGS / "trainer.yaml")], "exit_on_error": False}
         super().__init__(
             lit_models.LitClassifier,
@@ -55,15 +56,18 @@ class FirstlightCLI(LightningCLI):
             args=args,
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Trainer's own arguments are left out: ``--run`` and ``--weights`` say it without its pitfalls."""
-        return {
+    def subcommands(self) -> dict[str, set[str]]:
+        """The one that is called, as a parser takes a while to make.
+
+        Trainer's own arguments are left out: ``--run`` and ``--weights`` say it without its pitfalls.
+        """
+        arguments = {
             "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "ckpt_path", "weights_only"},
             "validate": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "verbose"},
             "test": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "verbose"},
             "predict": {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "return_predictions"},
         }
+        return {self.command: arguments[self.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The run's options, the checkpoint's, and what the model learns from the data."""
@@ -96,6 +100,9 @@ class FirstlightCLI(LightningCLI):
         """Find the run directory, and refuse to continue a run with another config."""
         config = self.config[self.config.subcommand]
         self.options = {name: config.pop(name) for name in RUN_OPTIONS}
+        self.weights = self._start_or_measure(config.weights)
+        if not (self.weights and self.subcommand == "fit"):
+            config.pop("weights")
         self.config_files = [str(path) for path in config.get("config") or []]
         config.experiment = config.experiment or _experiment_name(self.config_files, config)
         if self.options["run"]:
@@ -106,6 +113,10 @@ class FirstlightCLI(LightningCLI):
         else:
             self.run_dir = _new_run_dir(self.options["new_run"], config.experiment, config.seed_everything)
         config.checkpoint.dirpath = str(self.run_dir / "checkpoints")
+
+    def _start_or_measure(self, weights: str | None) -> str | None:
+        """What ``--weights`` names; the weights that a run started from are not those that measure it."""
+        return weights if self.subcommand == "fit" or not self.options["run"] else _option(self.words, "--weights")
 
     def _refuse_to_continue(self) -> None:
         """A complete run has nothing to continue, and another config would make it another run."""
@@ -161,11 +172,16 @@ class FirstlightCLI(LightningCLI):
         return ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
 
     def after_instantiate_classes(self) -> None:
-        """Load ``--weights``, or the weights that are to be measured."""
-        path = self.options["weights"] or (self._best_checkpoint() if self.subcommand != "fit" else None)
-        if path:
+        """Load ``--weights``, or the weights that are to be measured; a run that goes on has its own."""
+        path = self.weights or (self._best_checkpoint() if self.subcommand != "fit" else None)
+        if path and not self._resumed():
             _load_weights(self.model, Path(path))
         self.measured = path
+
+    def _resumed(self) -> str | None:
+        """The checkpoint that training continues from."""
+        last = self.run_dir / "checkpoints" / "last.ckpt"
+        return str(last) if self.subcommand == "fit" and self.options["run"] and last.exists() else None
 
     def _best_checkpoint(self) -> Path:
         if not self.options["run"]:
@@ -177,10 +193,8 @@ class FirstlightCLI(LightningCLI):
 
     def fit(self, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
         """Train, test the best checkpoint, and record the result."""
-        last = self.run_dir / "checkpoints" / "last.ckpt"
-        resume = str(last) if self.options["run"] and last.exists() else None
         try:
-            self.trainer.fit(model, datamodule, ckpt_path=resume, weights_only=True)
+            self.trainer.fit(model, datamodule, ckpt_path=self._resumed(), weights_only=True)
         except (DataError, MisconfigurationException):
             if not self.options["run"]:
                 shutil.rmtree(self.run_dir, ignore_errors=True)
@@ -265,9 +279,11 @@ class ConfigResolver(FirstlightCLI):
         config.experiment = config.experiment or _experiment_name([str(files[0])], config)
         plain = self.plain_config()
         try:
-            self.parser.instantiate_classes(self.config)
+            objects = self.parser.instantiate_classes(self.config)
         except (ValueError, TypeError, OSError, DataError, MisconfigurationException) as error:
             raise UsageError(one_line(error)) from error
+        if config.weights:
+            _load_weights(objects["fit"].model, Path(config.weights))
         return {name: value for name, value in plain.items() if name not in RUN_OPTIONS}
 
 
@@ -368,6 +384,10 @@ def main(command: str, options: list[str]) -> FirstlightCLI:
         UsageError: the words or the files are wrong; a new run then leaves nothing behind.
     """
     _quieten()
+    if not torch.cuda.device_count():
+        # Lightning has torch look for the GPUs' driver at every step of an optimiser: 0.12 ms of 0.79, if it is not
+        # there. What is not there now does not come later.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     try:
         return FirstlightCLI([command, *options])
     except (DataError, MisconfigurationException) as error:

@@ -41,7 +41,9 @@ def conduct(args: argparse.Namespace, study: Study, workers: LocalLauncher, room
     Raises:
         UsageError: a variant or a place in the published results is wrong, or no Ray cluster answers.
         SystemExit: code 1 when a run failed.
+        KeyboardInterrupt: Ctrl-C; while training, it says how far the study is.
     """
+    print(study.question, flush=True)
     published = _published(study)
     arms = _resolve(study, workers)
     runs = [
@@ -63,7 +65,7 @@ def conduct(args: argparse.Namespace, study: Study, workers: LocalLauncher, room
         seeds = tuple(sorted(earlier.union(args.seeds or study.seeds)))
         folder = write_record(study, seeds, list(arms.values()), _reproduce(args.file), published, RUNS)
         _try_analysis(study, folder, complete)
-        print(f"{study.question}\n{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
+        print(f"{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
         failed = _train(missing, launcher, progress) if launcher else {}
     optional = {run.variant: failed[run.id] for run in runs if run.id in failed and run.variant in study.optional}
     add_not_run(folder, {name: message.rsplit(" -> ", 1)[0] for name, message in optional.items()})
@@ -133,8 +135,7 @@ def _train(missing: list[Run], launcher: "Launcher", progress: Progress) -> dict
                 if event.kind == "failed":
                     failed[event.run.id] = event.message
     except KeyboardInterrupt:
-        print(f"\n{progress.num_done} of {progress.num_runs} runs are complete.", flush=True)
-        raise
+        raise KeyboardInterrupt(f"{progress.num_done} of {progress.num_runs} runs are complete. ") from None
     return failed
 
 

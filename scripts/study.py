@@ -101,6 +101,6 @@ def main(command: str, options: list[str]) -> int:
             from scripts.conduct import conduct
 
             return conduct(args, study, workers, _room(args), again)
-    except KeyboardInterrupt:
-        print(f"\nStopped. To go on: {again}")
+    except KeyboardInterrupt as stop:
+        print(f"\nStopped. {stop}To go on: {again}")
         raise SystemExit(130) from None

@@ -21,12 +21,14 @@ MACHINE_KEYS = {
     "checkpoint": {"dirpath"},
     "data": {"root"},
 }
-RUN_KEYS = {"config", "experiment", "new_run", "run", "seed_everything", "weights"}
+RUN_KEYS = {"config", "experiment", "new_run", "run", "seed_everything"}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a resolved config that decides its results; the seed apart, which is a run's own."""
     kept = {key: value for key, value in config.items() if key not in RUN_KEYS}
+    if not kept.get("weights"):  # drawn by the seed; else the checkpoint that training starts from
+        kept.pop("weights", None)
     for section, machine_keys in MACHINE_KEYS.items():
         kept[section] = _without(kept.get(section) or {}, machine_keys)
     return kept

@@ -3,24 +3,21 @@
 Everything but :func:`publish` reads ``<folder>/<study>/summary.json`` alone, so it works where nothing was ever run.
 """
 
-import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from studies.pages import as_markdown, markdown_table, write_summary
 from studies.plots import draw
 from studies.published import Claim, Published
 from studies.record import Findings
-from studies.report import run_pictures
+from studies.report import run_pictures, small
 from studies.summary import higher_is_better
 from studies.tables import NOTHING, metric_name, show, show_values
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-PICTURE_WIDTH, PICTURE_COLOURS = 900, 64
+VERDICTS = ("yes", "within the interval", "no")
 Summary = dict[str, Any]
 
 
@@ -50,16 +47,6 @@ def publish(findings: Findings, folder: Path) -> Path:
 
 def _file_name(caption: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._=" else " " for c in caption).split())
-
-
-def small(path: Path) -> bytes:
-    """A picture for the repository: at most ``PICTURE_WIDTH`` wide, with ``PICTURE_COLOURS`` colours."""
-    picture = Image.open(path).convert("RGB")
-    if picture.width > PICTURE_WIDTH:
-        picture = picture.resize((PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)))
-    data = io.BytesIO()
-    picture.quantize(PICTURE_COLOURS, dither=Image.Dither.NONE).save(data, "png", optimize=True)
-    return data.getvalue()
 
 
 def read_summaries(folder: Path) -> list[Summary]:
@@ -98,7 +85,7 @@ def index(summaries: list[Summary], published: Published) -> str:
     ]
     if left_out:
         parts += ["## Not run", "\n".join(left_out)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _rows(claim: Claim, summaries: list[Summary], published: Published) -> list[list[str]]:
@@ -136,6 +123,8 @@ def _compared(claim: Claim, cell: dict[str, Any]) -> list[str]:
     """Difference, and whether ours is as good."""
     if isinstance(claim.value, str):
         return [NOTHING, NOTHING]
+    if claim.metric == "train_seconds":
+        return [show(claim.metric, cell["mean"] - claim.value, signed=True), "another machine"]
     if claim.metric == "num_parameters":
         return [
             show(claim.metric, cell["mean"] - claim.value, signed=True),
@@ -194,7 +183,7 @@ def _reached(summary: Summary) -> str:
         for cell in summary["cells"]
         if (cell["variant"], cell["metric"]) == (summary["chosen"].get(name, name), claim["metric"])
     ]
-    verdicts = [verdict for verdict in verdicts if verdict != NOTHING]
+    verdicts = [verdict for verdict in verdicts if verdict in VERDICTS]
     return f"{sum(verdict != 'no' for verdict in verdicts)} of {len(verdicts)}" if verdicts else NOTHING
 
 

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def hours(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def _max_epochs(run: Run) -> int | None:
+    """None where steps or seconds end the run."""
+    max_epochs = run.config["trainer"]["max_epochs"]
+    return max_epochs if max_epochs and max_epochs > 0 else None
+
+
 class Progress:
     """The state of every run, and its display.
 
@@ -42,9 +49,11 @@ class Progress:
         self.jobs = jobs
         self.state = {run.id: "waiting" for run in runs}
         self.results: dict[str, dict] = {}
+        self.so_far: dict[str, tuple[int, float]] = {}
         for run in runs:
             if run.id in complete:
                 self._finish(run, complete[run.id])
+        self.typical = self._typical()
         self.console = Console()
         # Drawn at every event, of which launchers have one in half a second at least: no other thread reads the state.
         self.live = Live(console=self.console, get_renderable=self.table, auto_refresh=False)
@@ -77,19 +86,22 @@ class Progress:
 
     def take(self, event: Event) -> None:
         """Take note of what a launcher reports, and show it."""
-        if event.run:
+        if event.run or self.live.is_started:
+            at_work = [run for run in self.runs if self.state[run.id] == "running"]
+            self.so_far = {run.id: self._epochs_so_far(run) for run in at_work}
             self._note(event)
+            self.typical = self._typical()
         if self.live.is_started:
             self.live.refresh()
+        elif event.kind in ("done", "failed", "lost"):
+            print(self._line(event), flush=True)
 
     def _note(self, event: Event) -> None:
         states = {"started": "running", "busy": "elsewhere", "lost": "waiting", "failed": "failed"}
         if event.kind == "done":
             self._finish(event.run, directory(event.run, self.root))
-        else:
+        elif event.run:
             self.state[event.run.id] = states[event.kind]
-        if not self.console.is_terminal and event.kind in ("done", "failed", "lost"):
-            print(self._line(event), flush=True)
 
     def _line(self, event: Event) -> str:
         run = event.run
@@ -104,31 +116,37 @@ class Progress:
         return f"{head}  {found}{result['train_seconds']:.1f} s  {hours(self.seconds_left())} left"
 
     def seconds_of(self, run: Run) -> float | None:
-        """What one run takes: as other seeds of its variant did, else as the study's other runs."""
-        same = [r["train_seconds"] for r in self.results.values() if r["config_hash"] == run.config_hash]
-        known = same or [result["train_seconds"] for result in self.results.values()]
-        return statistics.median(known) if known else None
+        """What one run takes: as other seeds of its variant did or will, else as the study's other runs."""
+        return self.typical.get(run.config_hash, self.typical.get("all"))
+
+    def _typical(self) -> dict[str, float]:
+        """Median seconds of each config's runs, and of all."""
+        known = defaultdict(list)
+        for run in self.runs:
+            if (seconds := self._expected(run)) is not None:
+                known[run.config_hash].append(seconds)
+                known["all"].append(seconds)
+        return {name: statistics.median(found) for name, found in known.items()}
+
+    def _expected(self, run: Run) -> float | None:
+        """Of a run that is complete, or that has at least one epoch and a last one."""
+        if run.id in self.results:
+            return self.results[run.id]["train_seconds"]
+        epochs, seconds = self.so_far.get(run.id, (0, 0.0))
+        return seconds / epochs * max(epochs, _max_epochs(run)) if epochs and _max_epochs(run) else None
 
     def seconds_left(self, runs: list[Run] | None = None) -> float | None:
         """Of all runs, or these; None before one is known or under way."""
         left = [run for run in runs or self.runs if self.state[run.id] not in ("done", "failed")]
+        if not left:
+            return 0.0
         estimates = [self._seconds_left_of(run) for run in left]
-        known = [estimate for estimate in estimates if estimate is not None]
-        if left and not known:
-            return None
-        fallback = statistics.mean(known) if known else 0.0
-        total = sum(fallback if estimate is None else estimate for estimate in estimates)
-        return total / max(1, min(self.jobs, len(left)))
+        return None if None in estimates else sum(estimates) / min(self.jobs, len(left))
 
     def _seconds_left_of(self, run: Run) -> float | None:
-        whole = self.seconds_of(run)
-        if self.state[run.id] != "running":
-            return whole
-        epochs, seconds = self._epochs_so_far(run)
-        if not epochs:
-            return whole
-        max_epochs = run.config["trainer"]["max_epochs"] or epochs
-        return max(0.0, seconds / epochs * (max_epochs - epochs))
+        whole, (_, seconds) = self._expected(run), self.so_far.get(run.id, (0, 0.0))
+        whole = self.seconds_of(run) if whole is None else whole
+        return whole and max(0.0, whole - seconds)
 
     def _epochs_so_far(self, run: Run) -> tuple[int, float]:
         """Epochs and seconds in the run's ``history.csv``."""
@@ -164,8 +182,8 @@ class Progress:
     def _running(self, run: Run) -> str:
         if self.state[run.id] == "elsewhere":
             return f"seed {run.seed} in another study"
-        epochs, _ = self._epochs_so_far(run)
-        return f"seed {run.seed}: {epochs}/{run.config['trainer']['max_epochs']}"
+        epochs, _ = self.so_far.get(run.id, (0, 0.0))
+        return f"seed {run.seed}: {epochs}" + (f"/{_max_epochs(run)}" if _max_epochs(run) else "")
 
     def print_plan(self, missing: list[Run]) -> None:
         """What would run, and for about how long."""

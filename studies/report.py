@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from studies.analysis import analysis
 from studies.pages import write_summary
@@ -17,6 +19,8 @@ from studies.record import FOLDER, Findings, read_findings
 from studies.runs import complete_runs
 from studies.summary import Experiment, gather, read_results
 from studies.tables import answer, metric_name, protocol, show, show_values, table, trials
+
+PICTURE_WIDTH, PICTURE_COLOURS = 640, 32
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,11 @@ def run_section(experiment: Experiment) -> Section:
     )
 
 
+def unbroken(cell: str) -> str:
+    """A number's words kept on one line, but for what follows it in brackets."""
+    return cell.replace(" ", "\u00a0").replace("\u00a0(", " (")
+
+
 def inline_svg(path: Path) -> Markup:
     """The SVG without its prologue, as wide as its place, its ink in the page's text colour."""
     text = path.read_text()
@@ -160,7 +169,17 @@ def inline_svg(path: Path) -> Markup:
 
 def data_uri(path: Path) -> str:
     """A picture inside the page."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(small(path)).decode()}"
+
+
+def small(path: Path) -> bytes:
+    """A picture for a page or the repository: at most ``PICTURE_WIDTH`` wide, with ``PICTURE_COLOURS`` colours."""
+    picture = Image.open(path).convert("RGB")
+    if picture.width > PICTURE_WIDTH:
+        picture = picture.resize((PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)))
+    data = io.BytesIO()
+    picture.quantize(PICTURE_COLOURS, dither=Image.Dither.NONE).save(data, "png", optimize=True)
+    return data.getvalue()
 
 
 def write_html(root: Path, path: Path) -> int:
@@ -173,6 +192,7 @@ def write_html(root: Path, path: Path) -> int:
         "Single experiments": [run_section(experiment) for experiment in alone],
     }
     environment = Environment(loader=PackageLoader("studies", "."), autoescape=True, undefined=StrictUndefined)
+    environment.filters["unbroken"] = unbroken
     page = environment.get_template("report.html.j2").render(parts=sections)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page)

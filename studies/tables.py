@@ -51,6 +51,12 @@ def shown_metrics(findings: Findings) -> list[str]:
     return list(dict.fromkeys([*findings.record["metrics"], *ALWAYS_SHOWN]))
 
 
+def measured_metrics(findings: Findings) -> list[str]:
+    """Those, and what else is published."""
+    published = [claim["metric"] for claims in findings.record["published"].values() for claim in claims]
+    return list(dict.fromkeys([*shown_metrics(findings), *published]))
+
+
 def main_metric(findings: Findings) -> str:
     """What the answer is about: the study's first metric; where it selects on validation, its first of the test set."""
     metrics = findings.record["metrics"]
@@ -66,7 +72,7 @@ def cells(findings: Findings) -> list[Cell]:
     chosen = findings.chosen
     baselines = {chosen.get(a, a): chosen.get(b, b) for a, b in findings.record["baselines"].items()}
     found = []
-    for metric in shown_metrics(findings):
+    for metric in measured_metrics(findings):
         arms = findings.reported if metric.startswith(("test/", "gap/")) else findings.arms
         arms = [arm for arm in arms if arm.by_seed(metric)]
         compared = comparisons(arms, baselines, metric) if "/" in metric else {}

@@ -45,5 +45,15 @@ def train_that_kills_its_worker_once(path: Path) -> None:
     fake_train(path)
 
 
+def train_that_kills_its_node_once(path: Path) -> None:
+    """If that is the Ray node named in ``victim``: the worker, and the node's own process, which is its parent."""
+    import ray
+
+    if ray.get_runtime_context().get_node_id() == (path.parent.parent / "victim").read_text():
+        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+    fake_train(path)
+
+
 def runs(n: int, **config) -> list[Run]:
     return [make_run("v", CONFIG | config, seed) for seed in range(n)]

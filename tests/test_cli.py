@@ -13,6 +13,9 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_models import LitMLP
+from scripts import worker
+from studies.identity import config_hash
+from studies.spec import SpecError, Variant
 
 DIGITS = ["--trainer.max_epochs", "2", "--trainer.accelerator", "cpu"]
 
@@ -146,6 +149,27 @@ def test_weights_start_from_a_checkpoint(fit_digits, firstlight):
     warm = fit_digits("--weights", start, "--trainer.max_epochs", "1")
     cold = fit_digits("--trainer.max_epochs", "1")
     assert warm.result["metrics"]["train/loss"] < cold.result["metrics"]["train/loss"] / 2
+
+
+def test_the_weights_a_run_starts_from_are_part_of_it(fit_digits, firstlight, refused):
+    """Else a study would take the one run's result for the other's."""
+    start = fit_digits().run_dir / "checkpoints/best.ckpt"
+    warm = fit_digits("--weights", str(start), "--trainer.max_epochs", "1")
+    cold = fit_digits("--trainer.max_epochs", "1")
+    assert warm.result["config_hash"] != cold.result["config_hash"]
+    variant = {**yaml.safe_load((cold.run_dir / "config.yaml").read_text()), "weights": str(start)}
+    (resolved,) = worker.resolve((Variant("warm", (variant,)),))
+    assert config_hash(resolved) == warm.result["config_hash"]
+    start.unlink()  # needed no more: neither to measure the run nor to continue it
+    run = str(warm.run_dir)
+    assert firstlight(["test", "--run", run]).trainer.callback_metrics["test/loss"].item() == pytest.approx(
+        warm.result["metrics"]["test/loss"]
+    )
+    (warm.run_dir / "result.json").unlink()
+    assert "started with another weights" in refused("fit", "--run", run, "--weights", "other.ckpt")
+    assert firstlight(["fit", "--run", run]).result["metrics"] == warm.result["metrics"]
+    with pytest.raises(SpecError, match="does not exist: --weights names a checkpoint"):
+        worker.resolve((Variant("warm", (variant,)),))
 
 
 @pytest.mark.parametrize(

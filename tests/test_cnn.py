@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from torch import nn
+from torch.nn import functional as F
 
 from lit_models import CNN, FastCNN, LitCNN, LitFastCNN
 from lit_models.cnn import HaarStem
@@ -145,14 +146,36 @@ def test_fast_network_takes_any_channels_and_refuses_images_too_small_for_it():
         FastCNN(**grey, widths=[8], logit_scale=0)
 
 
-def test_fast_network_averages_an_image_with_its_mirror_image_but_not_while_it_trains():
-    plain, mirrored = (FastCNN(**CIFAR10, widths=[8], test_time_flip=flip) for flip in (False, True))
-    mirrored.load_state_dict(plain.state_dict())
-    x = torch.randn(4, 3, 32, 32)
-    plain.eval(), mirrored.eval()
-    torch.testing.assert_close(mirrored(x), (plain(x) + plain(torch.flip(x, dims=[3]))) / 2)
-    assert not torch.allclose(mirrored(x), plain(x))
-    torch.testing.assert_close(mirrored.train()(x), plain.train()(x))
+def test_fast_network_averages_views_of_an_image_but_not_while_it_trains():
+    plain, *others = (FastCNN(**CIFAR10, widths=[8], test_time_views=views).eval() for views in (1, 2, 6))
+    x = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    padded = F.pad(x.float(), (1, 1, 1, 1), mode="reflect").to(torch.uint8)
+    moved = [x, padded[:, :, 2:, 2:], padded[:, :, :-2, :-2]]
+    for net, places in zip(others, (moved[:1], moved), strict=True):
+        net.load_state_dict(plain.state_dict())
+        views = [torch.flip(place, dims=dims) for place in places for dims in ([], [3])]
+        torch.testing.assert_close(net(x), torch.stack([plain(view) for view in views]).mean(dim=0))
+        assert not torch.allclose(net(x), plain(x))
+    torch.testing.assert_close(others[0].train()(x), plain.train()(x))
+    with pytest.raises(ValueError, match="test_time_views must be 1, 2 or 6, got 3"):
+        FastCNN(**CIFAR10, widths=[8], test_time_views=3)
+
+
+def test_fast_network_sees_small_images_in_its_first_epochs_only(monkeypatch):
+    model = LitFastCNN(**CIFAR10, widths=[8], early_side=24, early_epochs=2)
+    seen = []
+    model.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]))
+    batch = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8), torch.zeros(4, dtype=torch.long)
+    for epoch in range(3):
+        monkeypatch.setattr(LitFastCNN, "current_epoch", epoch)
+        model.training_step(batch, 0)
+    assert [tuple(x.shape[2:]) for x in seen] == [(24, 24), (24, 24), (32, 32)]
+    theirs = F.interpolate(batch[0].float(), (24, 24), mode="bilinear", antialias=True)
+    assert (seen[0].float() - theirs).abs().max() <= 1  # uint8, rounded
+    with pytest.raises(ValueError, match="early_side must be > 2 and <= 32, got 2"):
+        LitFastCNN(**CIFAR10, widths=[8], early_side=2)
+    with pytest.raises(ValueError, match="early_epochs must be >= 0, got -1"):
+        LitFastCNN(**CIFAR10, widths=[8], early_epochs=-1)
 
 
 def test_fast_network_trains_its_biases_at_their_own_rate_and_decays_them_alike():

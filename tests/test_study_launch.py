@@ -23,8 +23,10 @@ from fake_training import (
 )
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
-from studies.execute import MAX_DEATHS, execute
+from scripts.study import _parse, _workers
+from studies.execute import MAX_DEATHS, Event, execute
 from studies.local import LocalLauncher
+from studies.progress import Progress
 from studies.record import read_findings
 from studies.runs import claim, complete_runs, directory, forget, make_run, prepare
 
@@ -141,7 +143,8 @@ if __name__ == "__main__":
     with LocalLauncher(2, "fake_training") as launcher:
         launcher.call(print, "started")
         for event in launcher.launch(runs({n}, sleep={sleep}), Path({root!r}), fake_train):
-            pass
+            if event.kind == "done":
+                print("done", flush=True)
 """
 
 
@@ -153,14 +156,15 @@ def stamps(root: Path) -> dict[Path, int]:
 def test_killed_at_random_moments_every_run_is_trained_and_none_again_once_complete(tmp_path, moments):
     """Kill the launching process or one of its workers; what was complete stays, what was not is done later."""
     rng = random.Random(moments)
-    n, sleep = 3 * moments, 0.06
+    n, sleep = 5 * moments, 0.06
     script = tmp_path / "parent.py"
     script.write_text(PARENT.format(paths=[str(PROJECT), str(PROJECT / "tests")], n=n, sleep=sleep, root=str(tmp_path)))
     complete: dict[Path, int] = {}
     for moment in range(moments):
         process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.15))
+        for _ in range(rng.randint(1, 3)):  # "started", and up to two runs that are done
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.1))
         if moment % 2:
             with contextlib.suppress(OSError, IndexError):  # there may be no worker at this moment
                 os.kill(int(rng.choice(children_of(process))), signal.SIGKILL)
@@ -273,17 +277,7 @@ def test_dry_run_says_what_would_run_and_only_runs_one_variant(tmp_path):
 
 @pytest.mark.slow
 def test_a_failed_run_is_code_1_and_tried_again_by_the_next_call(tmp_path):
-    tmp_path.joinpath("width.yaml").write_text(
-        STUDY.replace("wide: {", "wide: {data: {class_path: datamodules.MNISTDataModule, init_args: {root: nowhere}}, ")
-    )
-    os.makedirs(tmp_path / "nowhere/MNIST/raw")
-    for name in (
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte",
-        "t10k-images-idx3-ubyte",
-        "t10k-labels-idx1-ubyte",
-    ):
-        (tmp_path / "nowhere/MNIST/raw" / name).write_bytes(b"bad")
+    break_wide(tmp_path)
     for _ in range(2):
         done = study(tmp_path, "--jobs", "1")
         assert done.returncode == 1, done.stdout + done.stderr
@@ -294,15 +288,26 @@ def test_a_failed_run_is_code_1_and_tried_again_by_the_next_call(tmp_path):
     assert "is no IDX file" in error.read_text()
 
 
+def break_wide(folder: Path) -> None:
+    """The study, its second variant with data that are found broken when they are read."""
+    data = "{class_path: datamodules.MNISTDataModule, init_args: {root: nowhere}}"
+    folder.joinpath("width.yaml").write_text(STUDY.replace("wide: {", f"wide: {{data: {data}, "))
+    os.makedirs(folder / "nowhere/MNIST/raw")
+    for part in ("train", "t10k"):
+        for name in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+            (folder / "nowhere/MNIST/raw" / f"{part}-{name}").write_bytes(b"bad")
+
+
 @pytest.mark.slow
 def test_an_optional_variants_failure_is_its_reason_and_no_failure_of_the_study(tmp_path):
-    broken = "wide: {data: {class_path: datamodules.ImageFolderDataModule, init_args: {root: nowhere}}, "
-    tmp_path.joinpath("width.yaml").write_text(STUDY.replace("wide: {", broken) + "optional: [wide]\n")
+    break_wide(tmp_path)
+    with (tmp_path / "width.yaml").open("a") as file:
+        file.write("optional: [wide]\n")
     done = study(tmp_path, "--jobs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not run: wide: " in done.stdout
     summary = json.loads((tmp_path / "runs/studies/width/summary.json").read_text())
-    assert "nowhere" in summary["not_run"]["wide"]
+    assert "is no IDX file" in summary["not_run"]["wide"]
     assert summary["missing_runs"] == 0
 
 
@@ -349,3 +354,75 @@ def test_a_study_killed_again_and_again_ends_with_the_undisturbed_metrics(tmp_pa
     assert study(killed).returncode == 0
     assert complete.items() <= stamps(killed).items()
     assert metrics(killed) == metrics(undisturbed)
+
+
+def test_time_left_counts_runs_that_wait_as_long_as_those_that_are_known(tmp_path):
+    """Two jobs; one run took 10 s, one is at 3 of 10 s, one of another variant waits: 7 + 10 s, shared by two."""
+    slow, other = make_run("v", CONFIG | {"trainer": {"max_epochs": 10}}, 0), make_run("w", CONFIG, 0)
+    again = make_run("v", CONFIG | {"trainer": {"max_epochs": 10}}, 1)
+    progress = Progress([slow, again, other], {}, tmp_path, "test/acc", jobs=2)
+    assert progress.seconds_left() is None
+    progress.take(Event("started", again))
+    directory(again, tmp_path).mkdir(parents=True)
+    (directory(again, tmp_path) / "history.csv").write_text("epoch,seconds\n0,1\n1,2\n2,3.0\n")
+    directory(slow, tmp_path).mkdir(parents=True)
+    facts = {"config_hash": slow.config_hash, "seed": 0, "metrics": {}, "train_seconds": 10.0}
+    (directory(slow, tmp_path) / "result.json").write_text(json.dumps(facts))
+    progress.take(Event("done", slow))
+    assert progress.seconds_left() == pytest.approx((7 + 10) / 2)
+    assert progress.seconds_left([again]) == pytest.approx(7)
+
+
+@pytest.mark.parametrize(
+    ("visible", "words", "devices"),
+    [
+        ("2,5", [], ["2", "5"]),
+        ("2,5", ["--gpu-share", "0.5"], ["2", "5", "2", "5"]),
+        ("2,5", ["--gpu-share", "0.4"], ["2", "5", "2", "5"]),  # a third of 0.4 fits on neither
+        ("2,5", ["--jobs", "1"], ["2"]),
+        ("", ["--jobs", "2"], [None, None]),
+    ],
+)
+def test_each_worker_sees_its_gpu(monkeypatch, visible, words, devices):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    workers = _workers(_parse("study", ["width.yaml", *words]), num_runs=9).workers
+    assert [worker.environment.get("CUDA_VISIBLE_DEVICES") for worker in workers] == devices
+
+
+def what_it_sees() -> tuple[str, ...]:
+    return tuple(os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"))
+
+
+def test_a_worker_has_its_own_environment():
+    with LocalLauncher(1, "fake_training", threads=3, devices=("7",)) as launcher:
+        assert launcher.call(what_it_sees) == ("7", "3")
+
+
+def fail() -> None:
+    raise KeyError("inside")
+
+
+def test_what_a_call_raises_in_a_worker_is_raised_here_with_the_workers_traceback():
+    with LocalLauncher(1, "fake_training") as launcher, pytest.raises(KeyError, match="inside") as error:
+        launcher.call(fail)
+    assert "in fail" in str(error.value.__cause__)
+
+
+def fake_train_that_leaves_nothing(path: Path) -> None:
+    """As with ``fast_dev_run``."""
+
+
+def test_a_run_without_a_result_has_failed_and_one_that_cannot_be_read_is_no_result(tmp_path):
+    (run,) = runs(1)
+    assert "without a result.json" in execute(run, tmp_path, fake_train_that_leaves_nothing).message
+    (directory(run, tmp_path) / "result.json").write_text("")  # as after a power cut
+    assert not complete_runs(tmp_path)
+    assert execute(run, tmp_path, fake_train).state == "done"
+    assert complete_runs(tmp_path).keys() == {run.id}
+
+
+def test_a_folder_that_takes_no_runs_fails_the_run_and_not_its_worker(tmp_path):
+    (tmp_path / "file").touch()
+    outcome = execute(*runs(1), tmp_path / "file", fake_train)
+    assert outcome.state == "failed"
+    assert "NotADirectoryError" in outcome.message

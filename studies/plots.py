@@ -381,7 +381,7 @@ def depth(findings: Findings) -> Figure | None:
             mean = np.array([interval.mean for interval in intervals])
             half_width = np.nan_to_num([interval.half_width for interval in intervals])
             layers = range(1, len(mean) + 1)
-            axes.plot(layers, np.exp(mean), "o-", ms=4, label=arm.name, **{**_style(k), "linestyle": "-"})
+            axes.plot(layers, np.exp(mean), marker="o", ms=4, label=arm.name, **_style(k))
             low, high = np.exp(mean - half_width), np.exp(mean + half_width)
             axes.fill_between(layers, low, high, color=_style(k)["color"], alpha=0.18, lw=0)
     for axes, title in zip(panels, ("first step", "last epoch"), strict=True):

@@ -149,5 +149,6 @@ def link_runs(folder: Path, runs: list[Run], complete: dict[str, Path]) -> None:
             continue
         link = folder / run.variant.replace("/", "-") / f"seed{run.seed}"
         link.parent.mkdir(exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(os.path.relpath(complete[run.id], link.parent))
+        partial = link.with_name(f"{link.name}.{os.getpid()}")  # the same study may be ending in another process
+        partial.symlink_to(os.path.relpath(complete[run.id], link.parent))
+        os.replace(partial, link)

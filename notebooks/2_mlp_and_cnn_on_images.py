@@ -38,13 +38,7 @@ quick = "FIRSTLIGHT_QUICK" in os.environ  # a trial run of every cell
 has_mnist = "PATH_DATASETS" in os.environ and Path(os.environ["PATH_DATASETS"], "MNIST").is_dir()
 images = "mnist" if has_mnist and not quick else "digits"
 epochs = ["--trainer.max_epochs", 1 if quick else 2 if has_mnist else 30, "--trainer.limit_train_batches", 200]
-plain = [
-    "--trainer.callbacks",
-    "[]",
-    "--trainer.logger",
-    "false",
-    *epochs,
-]  # for many runs: no pictures, no TensorBoard
+plain = [*epochs, "--trainer.callbacks", "[]", "--trainer.logger", "false"]  # without pictures and TensorBoard
 os.chdir(tempfile.mkdtemp(prefix="firstlight-"))
 plt.rcParams.update({"axes.prop_cycle": plt.cycler(color=PALETTE), "axes.grid": True, "grid.alpha": 0.25})
 plt.rcParams.update({"figure.constrained_layout.use": True, "legend.frameon": False, "figure.dpi": 90})
@@ -170,7 +164,7 @@ plt.show()
 convolution = cnn.model.net[1]
 normalized = cnn.model.net[0](samples)  # (1, 1, H, W), about zero mean and unit deviation
 maps = convolution(normalized)  # (1, 32, H, W): one map a filter, zero padding keeps the size
-k, i, j = 5, 3, 4  # filter, row, column
+k, i, j = 5, maps.shape[2] // 2, maps.shape[3] // 2  # filter, row, column
 patch = normalized[0, 0, i - 1 : i + 2, j - 1 : j + 2]
 by_hand = (convolution.weight[k, 0] * patch).sum() + convolution.bias[k]
 print(f"by hand {by_hand.item():.6f}, Conv2d {maps[0, k, i, j].item():.6f}")
@@ -254,13 +248,14 @@ networks = {
 
 # %%
 figure, axes = plt.subplots(figsize=(6.4, 3.6))
-test_set, shifts = mlp.datamodule.test_set, range(4)
+shifts, test_set = range(4), mlp.datamodule.test_set
+samples, targets = test_set.samples[:2000], test_set.targets[:2000]
 for (name, cli), style in zip(networks.items(), ("o-", "o--", "s-", "s--"), strict=True):
     accuracy = []
     for shift in shifts:
-        moved = affine(test_set.samples, angle=0.0, translate=[shift, 0], scale=1.0, shear=[0.0])
+        moved = affine(samples, angle=0.0, translate=[shift, 0], scale=1.0, shear=[0.0])
         with torch.no_grad():
-            accuracy.append((cli.model(moved).argmax(dim=1) == test_set.targets).float().mean().item())
+            accuracy.append((cli.model(moved).argmax(dim=1) == targets).float().mean().item())
     axes.plot(shifts, accuracy, style, color=PALETTE[0 if "MLP" in name else 1], label=name)
 axes.set(xlabel="shift of the test images, pixels", ylabel="test accuracy", xticks=shifts)
 axes.legend()
@@ -271,8 +266,8 @@ plt.show()
 #
 # Both suffer, the MLP more. That convolutions are equivariant does not make the whole CNN blind to shifts: the linear
 # layer behind them has one weight for each position. Pooling buys a tolerance of a pixel or two, augmentation buys as
-# much as it shows, and a little beyond. It costs nothing at prediction time, and the augmented network has seen hardly
-# any image twice.
+# much as it shows, and a little beyond. It costs nothing at prediction time, and the augmented network never meets
+# quite the same image twice.
 # </details>
 
 # %% [markdown]

@@ -41,8 +41,8 @@ QUICK = ["--trainer.max_epochs", 2] if os.environ.get("FIRSTLIGHT_QUICK") else [
 SEEDS = range(1 if QUICK else 4)
 plain = ["--trainer.callbacks", "[]", "--trainer.logger", "false", *QUICK]  # for many runs: no pictures, no TensorBoard
 os.chdir(tempfile.mkdtemp(prefix="firstlight-"))
-plt.rcParams.update({"axes.prop_cycle": plt.cycler(color=PALETTE), "axes.grid": True, "grid.alpha": 0.25})
-plt.rcParams.update({"figure.constrained_layout.use": True, "legend.frameon": False, "figure.dpi": 90})
+plt.rcParams.update({"axes.prop_cycle": plt.cycler(color=PALETTE), "legend.frameon": False})
+plt.rcParams.update({"figure.constrained_layout.use": True, "figure.dpi": 90})
 
 # %% [markdown]
 # ## Three sets of points
@@ -57,7 +57,7 @@ for axes, data in zip(panels, (MoonsDataModule(), CirclesDataModule(), BlobsData
         axes.scatter(*data.train_set.samples[data.train_set.targets == k].T, s=6, color=colour, label=f"class {k}")
         axes.scatter(*data.test_set.samples[data.test_set.targets == k].T, s=22, color=colour, marker="x")
     axes.set(title=type(data).__name__, xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-panels[2].legend(title="dots train, crosses test")
+figure.legend(*panels[2].get_legend_handles_labels(), loc="outside right center", title="dots: training\ncrosses: test")
 plt.show()
 
 # %% [markdown]
@@ -242,7 +242,8 @@ print(f"largest difference of a weight, NumPy - PyTorch: {max((a - b).abs().max(
 # %%
 figure, axes = plt.subplots(figsize=(6.4, 3.6))
 for style, (name, cli) in zip(("-", "--", ":"), trained.items(), strict=True):
-    axes.plot([float(row["train/loss"]) for row in cli.record.rows], style, lw=2.5, label=name)
+    losses = [float(row["train/loss"]) for row in cli.record.rows]
+    axes.plot(range(1, len(losses) + 1), losses, style, lw=2.5, label=name)
 axes.set(xlabel="epoch", ylabel="training loss", yscale="log")
 axes.legend()
 plt.show()
@@ -306,12 +307,13 @@ runs = {name: main(["fit", "-c", CONFIGS / "moons/mlp.yaml", *short, *start]) fo
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.8))
 for name, cli in runs.items():
-    axes.plot([float(row["train/loss"]) for row in cli.record.rows], label=name)
+    losses = [float(row["train/loss"]) for row in cli.record.rows]
+    axes.plot(range(1, len(losses) + 1), losses, label=name)
 axes.set(xlabel="epoch", ylabel="training loss", title="Moons, 20 hidden units")
-axes.legend()
+figure.legend(loc="outside right center")
 plt.show()
 for name, cli in runs.items():
-    units = torch.unique(cli.model.net.linear_layers()[0].weight.detach(), dim=0)
+    units = torch.unique(cli.model.net.linear_layers()[0].weight.detach().round(decimals=6), dim=0)
     print(f"{name:18} test accuracy {cli.result['metrics']['test/acc']:6.1%}, different hidden units: {len(units)}")
 
 # %% [markdown]
@@ -355,9 +357,9 @@ plt.show()
 # <details><summary>Answer</summary>
 #
 # One unit cannot: tanh and sigmoid only rise, so the network's boundary is still one straight line, and that gets
-# three points at most. Two units can, for instance one for OR and one for AND, but a run may end in a local minimum.
-# More units make such an end rarer, because it is enough that some of them start in a useful place. What a network
-# *can* represent and what training *finds* are two questions.
+# three points at most. Two units can, for instance one for OR and one for AND, but with two or three a run may be
+# caught where no small change of the weights helps. Many units make that rare, because it is enough that some of them
+# start in a useful place. What a network *can* represent and what training *finds* are two questions.
 # </details>
 
 # %% [markdown]

@@ -26,6 +26,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from IPython.display import Image, Markdown, display
+from matplotlib.ticker import EngFormatter
 from torchvision.transforms.v2.functional import affine
 
 import datamodules
@@ -40,8 +41,8 @@ images = "mnist" if has_mnist and not quick else "digits"
 epochs = ["--trainer.max_epochs", 1 if quick else 2 if has_mnist else 30, "--trainer.limit_train_batches", 200]
 plain = [*epochs, "--trainer.callbacks", "[]", "--trainer.logger", "false"]  # without pictures and TensorBoard
 os.chdir(tempfile.mkdtemp(prefix="firstlight-"))
-plt.rcParams.update({"axes.prop_cycle": plt.cycler(color=PALETTE), "axes.grid": True, "grid.alpha": 0.25})
-plt.rcParams.update({"figure.constrained_layout.use": True, "legend.frameon": False, "figure.dpi": 90})
+plt.rcParams.update({"axes.prop_cycle": plt.cycler(color=PALETTE), "legend.frameon": False})
+plt.rcParams.update({"figure.constrained_layout.use": True, "figure.dpi": 90})
 
 # %% [markdown]
 # ## Two networks for one task
@@ -82,6 +83,8 @@ names = [f"{layer.kind} {layer.input_shape[1]} → {layer.output_shape[1]}" for 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.6), sharey=True)
 left.barh(names, [layer.num_parameters for layer in layers])
 right.barh(names, [layer.num_parameters * n for layer, n in zip(layers, positions, strict=True)], color=PALETTE[1])
+for axes in (left, right):
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 left.set(xlabel="parameters", title="What is learnt")
 right.set(xlabel="multiplications for one image, about", title="What is computed")
 left.invert_yaxis()
@@ -128,12 +131,12 @@ cnn_shuffled = main(["fit", "-c", CONFIGS / images / "cnn.yaml", *shuffled])
 figure, panels = plt.subplots(2, 6, figsize=(9, 3.2))
 for row, cli in zip(panels, (mlp, mlp_shuffled), strict=True):
     for axes, image in zip(row, cli.datamodule.test_set.samples, strict=False):
-        axes.imshow(image[0], cmap="gray")
+        axes.imshow(image[0].numpy(), cmap="gray")
         axes.axis("off")
 plt.show()
 
 # %%
-figure, axes = plt.subplots(figsize=(6.4, 2.6))
+figure, axes = plt.subplots(figsize=(8, 2.6))
 pairs = {"MLP": (mlp, mlp_shuffled), "CNN": (cnn, cnn_shuffled)}
 for row, runs in enumerate(pairs.values()):
     errors = [100 * (1 - cli.result["metrics"]["test/acc"]) for cli in runs]
@@ -141,8 +144,8 @@ for row, runs in enumerate(pairs.values()):
     axes.bar_label(bars, [f"{error:.1f} %" for error in errors], padding=3)
 axes.set(xlabel="test error, %", yticks=range(2), yticklabels=pairs)
 axes.invert_yaxis()
-axes.legend(bars, ["pixels in place", "pixels shuffled"])
-axes.margins(x=0.12)
+figure.legend(bars, ["pixels in place", "pixels shuffled"], loc="outside right center")
+axes.margins(x=0.15)
 plt.show()
 
 # %% [markdown]
@@ -170,13 +173,13 @@ by_hand = (convolution.weight[k, 0] * patch).sum() + convolution.bias[k]
 print(f"by hand {by_hand.item():.6f}, Conv2d {maps[0, k, i, j].item():.6f}")
 
 # %% [markdown]
-# **Question.** Move the image by one pixel to the right. What happens to the map? And to what the MLP's first layer
-# returns?
+# **Question.** Move the image to the right by an eighth of its width. What happens to the map? And to what the MLP's
+# first layer returns?
 
 # %%
-moved = torch.roll(normalized, 1, dims=3)  # the column that leaves on the right comes back on the left
-inside = (slice(None), slice(None), slice(2, -2), slice(2, -2))  # away from the border
-change = (convolution(moved) - torch.roll(maps, 1, dims=3))[inside].abs().max().item()
+shift = samples.shape[3] // 8
+moved = torch.roll(normalized, shift, dims=3)  # what leaves on the right comes back on the left
+change = (convolution(moved) - torch.roll(maps, shift, dims=3))[..., shift + 1 : -1].abs().max().item()
 print(f"CNN: moved map against map of the moved image, largest difference {change:.1e}")
 hidden, hidden_moved = (mlp.model.net[2](image.flatten(1)) for image in (normalized, moved))
 correlation = torch.corrcoef(torch.cat([hidden, hidden_moved]))[0, 1].item()
@@ -185,8 +188,9 @@ print(f"MLP: correlation of the hidden units before and after {correlation:.2f}"
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The map moves along, unchanged: convolution and shift can be exchanged ("equivariance"). The MLP's units have one
-# weight for each pixel, so to them a moved image is another image.
+# The map moves along, unchanged: convolution and shift can be exchanged ("equivariance"). For the MLP, whose units
+# have one weight for each pixel, there is no such rule: what they return for the moved image resembles what they
+# returned before only as far as the two images overlap.
 # </details>
 
 # %% [markdown]

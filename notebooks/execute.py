@@ -36,7 +36,7 @@ def execute(source: Path) -> nbformat.NotebookNode:
         cell.id = f"cell-{i}"
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     folder = {"metadata": {"path": str(source.parent)}}
-    NotebookClient(notebook, timeout=None, record_timing=False, resources=folder).execute()
+    NotebookClient(notebook, timeout=None, record_timing=False, coalesce_streams=True, resources=folder).execute()
     notebook.metadata.language_info = {"name": "python"}  # without the version of this machine's Python
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

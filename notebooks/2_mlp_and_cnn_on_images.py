@@ -15,8 +15,9 @@
 # Each section asks a question. Write your prediction down before you run the cell; the answers fold open.
 #
 # `images` below chooses the data: MNIST (28 × 28) where `$PATH_DATASETS` holds it, else the 1,797 digits of 8 × 8
-# pixels that scikit-learn brings along. The text holds for both; the outputs that you read here are MNIST's, from a
-# short training on some 25,000 images, so the accuracies are not the best that these networks can do.
+# pixels that scikit-learn brings along. The outputs and answers that you read here are MNIST's, from a short training
+# on some 25,000 images, so the accuracies are not the best that these networks can do. On the small digits the effects
+# point the same way and are smaller, and a digit that is moved loses strokes at the border.
 
 # %%
 import os

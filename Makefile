@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CLUSTER := .venv/.cluster
 
-.PHONY: help venv demo test test-slow test-gpu lint format bench reproduce results constraints clean
+.PHONY: help venv demo test test-slow test-gpu lint format bench reproduce results notebooks constraints clean
 
 help:
 	@echo "make demo        a study of small experiments that ends with a report    (3 minutes, no download)"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench       speed against the bare loop and the course-style loop, and of a study's two jobs"
 	@echo "make reproduce   every study, what is missing of it; says beforehand how long (resumable)"
 	@echo "make results     docs/results and the README's table, from runs/ and what is published already"
+	@echo "make notebooks   execute the notebooks' sources and write them with their outputs"
 	@echo "make constraints resolve the pinned versions again"
 
 venv: $(READY)
@@ -21,7 +22,7 @@ venv: $(READY)
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "firstlight needs Python >= 3.10; name one with make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export,notebooks]"
 	touch $(READY)
 
 $(CLUSTER): $(READY)
@@ -59,6 +60,9 @@ reproduce: $(READY)
 
 results: $(READY)
 	$(BIN)/firstlight report --publish docs/results --readme README.md
+
+notebooks: $(READY)
+	$(BIN)/python notebooks/execute.py
 
 constraints: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras --no-annotate --no-emit-index-url \

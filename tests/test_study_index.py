@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_study_report import CLAIM, write_run, write_study
+from test_study_report import CLAIM, PLOTS, write_run, write_study
 
 from scripts import reproduce
 from scripts.main import main
@@ -102,7 +102,7 @@ def folder(tmp_path, drawn) -> Path:
 def test_a_page_shows_its_figures_and_stays_small(folder):
     page = (folder / "activations.md").read_text()
     figures = re.findall(r"!\[.*\]\((.*)\)", page)
-    assert len(figures) == 5
+    assert len(figures) == len(PLOTS) + 1
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")} == set(figures)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 300_000
     assert "3!" in page

@@ -20,7 +20,7 @@ from studies.runs import complete_runs
 from studies.summary import Experiment, gather, read_results
 from studies.tables import answer, metric_name, protocol, show, show_values, table, trials
 
-PICTURE_WIDTH, PICTURE_COLOURS = 640, 32
+PICTURE_WIDTH, PICTURE_COLOURS = 640, 256
 
 
 @dataclass(frozen=True)

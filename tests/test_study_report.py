@@ -2,6 +2,7 @@
 
 import csv
 import inspect
+import io
 import json
 import re
 import subprocess
@@ -9,15 +10,18 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 from scipy import stats
 
 from scripts.study import CONFIGS
 from studies.analysis import Quotes, analysis
 from studies.pages import as_markdown, write_summary
-from studies.plots import draw
+from studies.plots import PALETTE, draw
 from studies.record import read_findings
-from studies.report import read_layers, write_html
+from studies.report import read_layers, small, write_html
 from studies.spec import QUOTES
 from studies.tables import answer, cells, protocol, show_values, table, trials
 
@@ -253,3 +257,17 @@ def test_layer_tables_are_read_back(tmp_path):
     layers = read_layers(tmp_path / "layers.md")
     assert layers.rows == [["0", "Flatten", "0", "(64, 1, 28, 28)", "(64, 784)"]]
     assert layers.notes[0] == "Parameters: 7,850"
+
+
+def test_a_small_picture_keeps_the_colours_of_its_lines(tmp_path):
+    figure = Figure(figsize=(8, 5))
+    axes = figure.add_subplot()
+    for k, colour in enumerate(PALETTE):
+        axes.plot([0, 1, 2], [k, k + 0.3, k + 0.2], color=colour, lw=1.6)
+        axes.fill_between([0, 1, 2], k - 0.3, k + 0.5, color=colour, alpha=0.18)
+    figure.savefig(tmp_path / "lines.png", dpi=150)
+    pixels = np.asarray(Image.open(io.BytesIO(small(tmp_path / "lines.png"))).convert("RGB")).astype(int)
+    assert pixels.shape[1] == 640
+    for colour in PALETTE:
+        rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert np.abs(pixels - rgb).sum(axis=2).min() < 16, colour

@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import signal
 from pathlib import Path
 
 import lightning as L
@@ -88,3 +89,11 @@ def cifar10_folder(tmp_path_factory) -> Path:
             for i in range(count):
                 Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(root / part / name / f"{i}.jpg")
     return root
+
+
+@pytest.fixture
+def children_answer_ctrl_c():
+    """A process started in the background ignores Ctrl-C, and its children with it; here they do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -312,7 +312,7 @@ def test_an_optional_variants_failure_is_its_reason_and_no_failure_of_the_study(
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on_and_the_next_call_does(tmp_path):
+def test_ctrl_c_says_how_to_go_on_and_the_next_call_does(tmp_path, children_answer_ctrl_c):
     study(tmp_path, "--dry-run")
     process = subprocess.Popen(
         command("width.yaml", "--jobs", "1"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True

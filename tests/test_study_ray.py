@@ -129,7 +129,9 @@ def test_a_killed_study_ends_its_runs_and_the_next_call_does_the_rest(address, t
     assert set(trained(tmp_path).values()) == {1}
 
 
-def test_the_same_file_gives_the_same_table_with_either_launcher_and_after_ctrl_c(address, tmp_path):
+def test_the_same_file_gives_the_same_table_with_either_launcher_and_after_ctrl_c(
+    address, tmp_path, children_answer_ctrl_c
+):
     local, there = tmp_path / "local", tmp_path / "ray"
     assert study(local, "--jobs", "2").returncode == 0
     study(there, "--dry-run")

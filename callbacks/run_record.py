@@ -40,6 +40,7 @@ class RunRecord(Callback):
         self.monitor = monitor
         self.mode = mode
         self.rows: list[dict[str, str]] = []
+        self.columns: dict[str, None] = {}  # names in the order in which the rows bring them up
         self.seconds_before = 0.0
         self._should_stop = False
         self._validated = False
@@ -61,6 +62,7 @@ class RunRecord(Callback):
         """Keep the rows of the epochs that the checkpoint has seen; a run that had stopped stays stopped."""
         trainer.should_stop = trainer.should_stop or self._should_stop
         self.rows = [row for row in self.rows if int(row["epoch"]) < trainer.current_epoch]
+        self.columns = dict.fromkeys(name for row in self.rows for name in row)
         self.seconds_before = self.train_seconds
         self.started = time.perf_counter()
         if trainer.is_global_zero:
@@ -88,15 +90,11 @@ class RunRecord(Callback):
         metrics = sorted(trainer.callback_metrics.items())
         row |= {name: shortest(value) for name, value in metrics if name.startswith(splits)}
         self.rows.append({name: str(value) for name, value in row.items()})
-        if self.rows[-1].keys() <= self._columns(self.rows[:-1]).keys():
+        if self.rows[-1].keys() <= self.columns.keys():
             self._append(self.rows[-1])
         else:
+            self.columns |= dict.fromkeys(self.rows[-1])
             self._rewrite()
-
-    @staticmethod
-    def _columns(rows: list[dict[str, str]]) -> dict[str, None]:
-        """Names in the order in which the rows bring them up."""
-        return dict.fromkeys(name for row in rows for name in row)
 
     def _rewrite(self) -> None:
         """All rows in one step: a kill halfway must not lose any."""
@@ -106,14 +104,14 @@ class RunRecord(Callback):
             self.path.unlink(missing_ok=True)
             return
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self._columns(self.rows)))
+            writer = csv.DictWriter(file, fieldnames=list(self.columns))
             writer.writeheader()
             writer.writerows(self.rows)
         os.replace(partial, self.path)
 
     def _append(self, row: dict[str, str]) -> None:
         with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, fieldnames=list(self._columns(self.rows))).writerow(row)
+            csv.DictWriter(file, fieldnames=list(self.columns)).writerow(row)
 
     @property
     def train_seconds(self) -> float:

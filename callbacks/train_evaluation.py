@@ -3,10 +3,10 @@
 import math
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 from torch.nn import functional as F
+
+from lit_models.metrics import LossAndAccuracy
 
 
 class TrainEvaluation(Callback):
@@ -30,23 +30,18 @@ class TrainEvaluation(Callback):
         """Measure and log."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        data = trainer.datamodule
+        data, precision = trainer.datamodule, trainer.precision_plugin
         stride = math.ceil(len(data.train_set) / self.num_samples)
         batches = zip(
             data.train_set.samples[::stride].split(data.eval_batch_size),
             data.train_set.targets[::stride].split(data.eval_batch_size),
             strict=True,
         )
-        loss_sum, hits, count = 0.0, 0, 0
-        for samples, targets in batches:
-            logits = pl_module(_floats_as(samples.to(pl_module.device), pl_module.dtype))
-            targets = targets.to(pl_module.device)
-            loss_sum += F.cross_entropy(logits, targets, reduction="sum").item()
-            hits += (logits.argmax(dim=1) == targets).sum().item()
-            count += len(targets)
-        self.log_dict({"train/eval_loss": loss_sum / count, "train/eval_acc": hits / count}, batch_size=1)
-
-
-def _floats_as(samples: Tensor, dtype: torch.dtype) -> Tensor:
-    """Points take the network's precision; images stay uint8 and digits int64."""
-    return samples.to(dtype) if samples.is_floating_point() else samples
+        metrics = LossAndAccuracy().to(pl_module.device)
+        with precision.forward_context():  # as the trainer's own steps
+            for samples, targets in batches:
+                logits = pl_module(precision.convert_input(samples.to(pl_module.device)))
+                targets = targets.to(pl_module.device)
+                metrics.update(F.cross_entropy(logits, targets), logits, targets)
+        values = {f"train/eval_{name}": value.float() for name, value in metrics.compute().items()}
+        self.log_dict(values, batch_size=1)

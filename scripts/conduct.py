@@ -5,10 +5,10 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import configs
 from scripts import worker
 from scripts.errors import UsageError
 from scripts.report import print_findings
+from scripts.study import CONFIGS
 from studies.analysis import analysis
 from studies.local import LocalLauncher
 from studies.pages import as_markdown, write_summary
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     Launcher = LocalLauncher | RayLauncher
 
-CONFIGS = Path(configs.__path__[0]).resolve()
 RUNS = Path("runs")
 
 

@@ -47,11 +47,13 @@ MODULES = {
 
 def load(module: str) -> ModuleType:
     """Import without garbage collection, which takes a fifth of the seconds and finds nothing."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         return importlib.import_module(module)
     finally:
-        gc.enable()
+        if enabled:
+            gc.enable()
 
 
 def main(args: list[str] | None = None) -> object:

@@ -153,7 +153,7 @@ def readme_table(summaries: list[Summary], link: str) -> str:
     if not summaries:
         return f"No study is published yet; [{link}/index.md]({link}/index.md) lists the published numbers."
     rows = [_headline(summary, link) for summary in summaries]
-    header = ["question", "best variant", "its result", "n", "published numbers reached"]
+    header = ["question", "best variant", "its result", "n", "published reached, or in the interval"]
     machines = sorted({machine for summary in summaries if (machine := summary["machine"])})
     runs = sum(variant["runs"] for summary in summaries for variant in summary["variants"])
     return f"""\

@@ -124,11 +124,8 @@ def _logarithmic(axes: Axes) -> None:
 
 def _history(result: dict[str, Any], metric: str) -> dict[int, float]:
     """A metric after each epoch, counted from 1."""
-    path = Path(result["path"], "history.csv")
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        return {int(row["epoch"]) + 1: float(row[metric]) for row in csv.DictReader(file) if row.get(metric)}
+    rows = _rows(Path(result["path"], "history.csv"))
+    return {int(row["epoch"]) + 1: float(row[metric]) for row in rows if row.get(metric)}
 
 
 def curves(findings: Findings, x: str | None = None) -> Figure | None:

@@ -164,19 +164,24 @@ def test_killed_at_random_moments_every_run_is_trained_and_none_again_once_compl
         process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
         for _ in range(rng.randint(1, 3)):  # "started", and up to two runs that are done
             process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.1))
-        if moment % 2:
-            with contextlib.suppress(OSError, IndexError):  # there may be no worker at this moment
-                os.kill(int(rng.choice(children_of(process))), signal.SIGKILL)
-            time.sleep(rng.uniform(0, 0.1))
-        process.kill()
-        process.communicate()
+        kill_soon(process, rng, within=0.1, a_worker_first=moment % 2)
         assert complete.items() <= stamps(tmp_path).items()
         complete = stamps(tmp_path)
     assert 0 < len(complete) < n
     launch(runs(n, sleep=sleep), tmp_path)
     assert complete.items() <= stamps(tmp_path).items()
     assert len(stamps(tmp_path)) == n
+
+
+def kill_soon(process: subprocess.Popen, rng: random.Random, within: float, a_worker_first: bool) -> None:
+    """Kill it after so many seconds at most, or one of its workers and then, after so many again, itself."""
+    time.sleep(rng.uniform(0, within))
+    if a_worker_first:
+        with contextlib.suppress(OSError, IndexError):  # there may be no worker at this moment
+            os.kill(int(rng.choice(children_of(process))), signal.SIGKILL)
+        time.sleep(rng.uniform(0, within))
+    process.kill()
+    process.communicate()
 
 
 def children_of(process: subprocess.Popen) -> list[str]:
@@ -340,13 +345,7 @@ def test_a_study_killed_again_and_again_ends_with_the_undisturbed_metrics(tmp_pa
         )
         process.stdout.readline()
         process.stdout.readline()  # the runs begin
-        time.sleep(rng.uniform(0, 2))
-        if moment % 2:
-            with contextlib.suppress(OSError, IndexError):  # there may be no worker at this moment
-                os.kill(int(rng.choice(children_of(process))), signal.SIGKILL)
-            time.sleep(rng.uniform(0, 2))
-        process.kill()
-        process.communicate()
+        kill_soon(process, rng, within=2, a_worker_first=moment % 2)
         assert complete.items() <= stamps(killed).items()
         complete = stamps(killed)
         if len(complete) == 4:

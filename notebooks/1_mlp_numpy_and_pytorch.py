@@ -31,10 +31,10 @@ from IPython.display import Image, Markdown, display
 from torch.nn import functional as F
 
 from callbacks.figures import PALETTE
+from configs import CONFIGS
 from datamodules import BlobsDataModule, CirclesDataModule, MoonsDataModule
 from lit_models import LitNumpyMLP
 from lit_models.numpy_mlp import SoftmaxCrossEntropy
-from scripts.cli import CONFIGS
 from scripts.main import main
 
 QUICK = ["--trainer.max_epochs", 2] if os.environ.get("FIRSTLIGHT_QUICK") else []  # a trial run of every cell

@@ -33,7 +33,7 @@ from torchvision.transforms.v2.functional import affine
 import datamodules
 from callbacks.figures import PALETTE
 from callbacks.layer_table import trace_layers
-from scripts.cli import CONFIGS
+from configs import CONFIGS
 from scripts.main import main
 
 quick = "FIRSTLIGHT_QUICK" in os.environ  # a trial run of every cell

@@ -28,10 +28,10 @@ from IPython.display import Image, Markdown, display
 
 from callbacks.figures import PALETTE
 from callbacks.memory import gradient_in_time
+from configs import CONFIGS
 from datamodules import PalindromeDataModule
 from lit_models import VanillaRNN
 from lit_models.rnn import OneHot
-from scripts.cli import CONFIGS
 from scripts.main import main
 
 quick = "FIRSTLIGHT_QUICK" in os.environ  # a trial run of every cell

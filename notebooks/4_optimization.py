@@ -31,8 +31,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from callbacks.figures import PALETTE
+from configs import CONFIGS
 from lit_models import LitMLP
-from scripts.cli import CONFIGS
 from scripts.main import main
 from studies.summary import student_interval
 

@@ -1,14 +1,9 @@
 """``firstlight fit|validate|test|predict``: LightningCLI in subclass mode, in one run directory."""
 
-import contextlib
-import logging
 import os
 import shutil
 import sys
-import warnings
-from datetime import datetime
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
@@ -18,20 +13,21 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import callbacks
-import configs
 import datamodules  # noqa: F401  (its classes are found by name)
 import lit_models
 from callbacks.atomic_checkpoint import AtomicCheckpointIO
 from callbacks.run_record import RunRecord, shortest, write_json
+from configs import CONFIGS
 from datamodules import DataError, InMemoryDataModule
 from scripts.errors import UsageError, one_line
+from scripts.quiet import quieten
+from scripts.run_directory import best_checkpoint, experiment_name, new_run_dir, saved_config
+from scripts.trained import load_weights
 from studies.identity import config_hash, differences, identity
 
-CONFIGS = Path(configs.__path__[0])
 RUN_OPTIONS = ("run", "new_run")
 
 
@@ -89,7 +85,7 @@ class FirstlightCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         """Parse, with the config of an existing run first."""
         run = _option(args, "--run")
-        saved = _saved_config(run) if run else []
+        saved = ["--config", str(saved_config(run))] if run else []
         try:
             self.config = parser.parse_args([args[0], *saved, *args[1:]])
         except ArgumentError as error:
@@ -103,14 +99,14 @@ class FirstlightCLI(LightningCLI):
         if not (self.weights and self.subcommand == "fit"):
             config.pop("weights")
         self.config_files = [str(path) for path in config.get("config") or []]
-        config.experiment = config.experiment or _experiment_name(self.config_files, config)
+        config.experiment = config.experiment or experiment_name(self.config_files, config)
         if self.options["run"]:
             self.run_dir = Path(self.options["run"])
             self.save_config_callback = None
             if self.config.subcommand == "fit":
                 self._refuse_to_continue()
         else:
-            self.run_dir = _new_run_dir(self.options["new_run"], config.experiment, config.seed_everything)
+            self.run_dir = new_run_dir(self.options["new_run"], config.experiment, config.seed_everything)
         config.checkpoint.dirpath = str(self.run_dir / "checkpoints")
 
     def _start_or_measure(self, weights: str | None) -> str | None:
@@ -174,7 +170,7 @@ class FirstlightCLI(LightningCLI):
         """Load ``--weights``, or the weights that are to be measured; a run that goes on has its own."""
         path = self.weights or (self._best_checkpoint() if self.subcommand != "fit" else None)
         if path and not self._resumed():
-            _load_weights(self.model, Path(path))
+            load_weights(self.model, Path(path))
         self.measured = path
 
     def _resumed(self) -> str | None:
@@ -185,10 +181,7 @@ class FirstlightCLI(LightningCLI):
     def _best_checkpoint(self) -> Path:
         if not self.options["run"]:
             raise UsageError(f"{self.subcommand} needs --run DIR or --weights FILE: untrained weights measure nothing")
-        path = self.run_dir / "checkpoints" / "best.ckpt"
-        if not path.exists():
-            raise UsageError(f"{path} does not exist: continue the run first, firstlight fit --run {self.run_dir}")
-        return path
+        return best_checkpoint(self.options["run"])
 
     def fit(self, model: L.LightningModule, datamodule: L.LightningDataModule) -> None:
         """Train, test the best checkpoint, and record the result."""
@@ -251,41 +244,6 @@ class FirstlightCLI(LightningCLI):
             print(f"-> {self.run_dir / 'predictions.csv'}")
 
 
-class _ParserReady(Exception):
-    """Ends the construction of a command line that is only to parse."""
-
-
-class ConfigResolver(FirstlightCLI):
-    """The parser of ``fit`` alone: resolves and checks configs, trains nothing and writes nothing."""
-
-    def __init__(self) -> None:
-        with contextlib.suppress(_ParserReady):
-            super().__init__(["fit"])
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
-        """The parser stands; there are no arguments yet."""
-        raise _ParserReady
-
-    def resolve(self, files: list[Path]) -> dict[str, Any]:
-        """Config files, each over those before it, as the plain config that a run of them would save.
-
-        Raises:
-            UsageError: a file is wrong, or a constructor of the data or the model refuses its arguments.
-        """
-        words = [word for path in files for word in ("-c", str(path))]
-        super().parse_arguments(self.parser, ["fit", *words])
-        config = self.config["fit"]
-        config.experiment = config.experiment or _experiment_name([str(files[0])], config)
-        plain = self.plain_config()
-        try:
-            objects = self.parser.instantiate_classes(self.config)
-        except (ValueError, TypeError, OSError, DataError, MisconfigurationException) as error:
-            raise UsageError(one_line(error)) from error
-        if config.weights:
-            _load_weights(objects["fit"].model, Path(config.weights))
-        return {name: value for name, value in plain.items() if name not in RUN_OPTIONS}
-
-
 def _option(args: list[str], name: str) -> str | None:
     for i, arg in enumerate(args):
         if arg == name and i + 1 < len(args):
@@ -293,59 +251,6 @@ def _option(args: list[str], name: str) -> str | None:
         if arg.startswith(name + "="):
             return arg.removeprefix(name + "=")
     return None
-
-
-def _saved_config(run: str) -> list[str]:
-    """The words that load an existing run's config.
-
-    Raises:
-        UsageError: there is no such run, or it is complete.
-    """
-    path = Path(run, "config.yaml")
-    if not path.exists():
-        raise UsageError(
-            f"--run {run} holds no config.yaml: name the directory of a run, such as runs/<experiment>/<run>"
-        )
-    return ["--config", str(path)]
-
-
-def _experiment_name(config_files: list[str], config: Any) -> str:
-    """``configs/mnist/mlp.yaml`` is mnist-mlp; without a file, the classes' names."""
-    if not config_files:
-        return f"{config.model.class_path.rsplit('.')[-1]}-{config.data.class_path.rsplit('.')[-1]}"
-    parts = Path(config_files[0]).with_suffix("").parts
-    below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
-    return "-".join(below)
-
-
-def _new_run_dir(named: str | None, experiment: str, seed: int) -> Path:
-    """A directory that does not exist yet.
-
-    Raises:
-        UsageError: the one that was named does.
-    """
-    if named:
-        if Path(named).exists() and rank_zero_only.rank == 0:
-            raise UsageError(f"--new_run {named} exists already: continue it with --run, or name another directory")
-        return Path(named)
-    stem = Path("runs", experiment, f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}")
-    candidates = (stem.with_name(f"{stem.name}{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
-    return next(path for path in candidates if not path.exists())
-
-
-def _load_weights(model: L.LightningModule, path: Path) -> None:
-    """Load a checkpoint's weights.
-
-    Raises:
-        UsageError: the file is missing, no checkpoint, or one for another network.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist: --weights names a checkpoint")
-    try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
-        model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, LookupError, EOFError, UnpicklingError) as error:
-        raise UsageError(f"{path} does not fit this model: {error}") from error
 
 
 def _print_result(run_dir: Path, result: dict[str, Any]) -> None:
@@ -357,32 +262,13 @@ def _print_result(run_dir: Path, result: dict[str, Any]) -> None:
     )
 
 
-def _quieten() -> None:
-    """Silence what tells a user of this command nothing; each with its reason."""
-    # Lightning's notes on seeds, devices and files repeat what result.json says; among them are advertisements.
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # An in-memory loader is faster without workers.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # Metrics are logged once an epoch, so the interval in steps does not matter.
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    # The epoch's sums are torchmetrics', which adds them up over the ranks itself.
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
-    # A run that is continued has checkpoints; that is the point.
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    # Lightning 2.6 builds a LeafSpec, which torch 2.15 deprecates.
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    # jsonargparse deprecates calls that Lightning makes, not ours.
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-
-
 def main(command: str, options: list[str]) -> FirstlightCLI:
     """Run one command.
 
     Raises:
         UsageError: the words or the files are wrong; a new run then leaves nothing behind.
     """
-    _quieten()
+    quieten()
     if not torch.cuda.device_count():
         # Lightning has torch look for the GPUs' driver at every step of an optimiser: 0.12 ms of 0.79, if it is not
         # there. What is not there now does not come later.

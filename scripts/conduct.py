@@ -5,10 +5,10 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs import CONFIGS
 from scripts import worker
 from scripts.errors import UsageError
 from scripts.report import print_findings
-from scripts.study import CONFIGS
 from studies.analysis import analysis
 from studies.local import LocalLauncher
 from studies.pages import as_markdown, write_summary

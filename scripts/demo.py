@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from configs import CONFIGS
 from scripts.main import main
-from scripts.study import CONFIGS
 
 
 def demo() -> None:

@@ -4,7 +4,7 @@ import atexit
 import gc
 
 gc.disable()  # as in scripts.main
-import scripts.cli  # noqa: E402, F401
+import scripts.resolver  # noqa: E402, F401
 
 gc.enable()
 gc.freeze()  # never to be searched for garbage again, and so never copied

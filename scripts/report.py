@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-import configs
+from configs import CONFIGS
 from scripts.errors import Parser, UsageError
 from studies.index import BEGIN, END, publish, write_index, write_readme
 from studies.published import Published
@@ -14,7 +14,7 @@ from studies.report import find_studies, write_html
 from studies.summary import Experiment, gather, read_results
 from studies.tables import NOTHING, brief_table, show_values
 
-PUBLISHED = Path(configs.__path__[0], "published.yaml")
+PUBLISHED = CONFIGS / "published.yaml"
 
 
 def print_table(experiments: list[Experiment]) -> None:

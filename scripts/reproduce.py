@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from configs import CONFIGS
 from scripts.errors import Parser, UsageError
 from scripts.main import main as firstlight
-from scripts.study import CONFIGS, cores
+from scripts.study import cores
 from studies.index import read_summaries
 from studies.progress import hours
 from studies.record import FOLDER, read_findings

@@ -5,12 +5,10 @@ import os
 import shlex
 from pathlib import Path
 
-import configs
+from configs import CONFIGS
 from scripts.errors import Parser, UsageError
 from studies.local import LocalLauncher
 from studies.spec import SpecError, read_study, seeds_of
-
-CONFIGS = Path(configs.__path__[0]).resolve()
 
 
 def _parse(command: str, options: list[str]) -> argparse.Namespace:

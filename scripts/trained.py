@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
+import lightning as L
 import torch
 
 from lit_models import LitClassifier
 from scripts.errors import UsageError
+from scripts.run_directory import best_checkpoint, saved_config
 
 
 @dataclass
@@ -30,11 +32,8 @@ def load_run(run: str) -> Trained:
     Raises:
         UsageError: there is none, or it cannot be read.
     """
-    path = Path(run, "checkpoints", "best.ckpt")
-    if not Path(run, "config.yaml").exists():
-        raise UsageError(f"--run {run} holds no config.yaml: name a directory such as runs/<experiment>/<run>")
-    if not path.exists():
-        raise UsageError(f"{path} does not exist: continue the run first, firstlight fit --run {run}")
+    saved_config(run)
+    path = best_checkpoint(run)
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         hparams = checkpoint["hyper_parameters"]
@@ -45,3 +44,18 @@ def load_run(run: str) -> Trained:
     model = model_class.load_from_checkpoint(path, weights_only=True, map_location="cpu").eval()
     names = [part["class_names"] for part in checkpoint.values() if isinstance(part, dict) and "class_names" in part]
     return Trained(model, names[0] if names else [str(k) for k in range(hparams["num_classes"])])
+
+
+def load_weights(model: L.LightningModule, path: Path) -> None:
+    """Load a checkpoint's weights.
+
+    Raises:
+        UsageError: the file is missing, no checkpoint, or one for another network.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist: --weights names a checkpoint")
+    try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        model.load_state_dict(checkpoint["state_dict"])
+    except (RuntimeError, LookupError, EOFError, UnpicklingError) as error:
+        raise UsageError(f"{path} does not fit this model: {error}") from error

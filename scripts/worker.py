@@ -17,9 +17,10 @@ def resolve(variants: tuple[Variant, ...]) -> list[dict[str, Any]]:
     Raises:
         SpecError: the first mistake.
     """
-    from scripts.cli import ConfigResolver, _quieten
+    from scripts.quiet import quieten
+    from scripts.resolver import ConfigResolver
 
-    _quieten()
+    quieten()
     resolver = ConfigResolver()
     return [_resolve(resolver, variant) for variant in variants]
 

@@ -1,7 +1,6 @@
 """The convolutional networks: parameter counts of the reports, shapes, and the fast network's stem."""
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,17 +8,17 @@ import yaml
 from torch import nn
 from torch.nn import functional as F
 
+from configs import CONFIGS
 from lit_models import CNN, FastCNN, LitCNN, LitFastCNN
 from lit_models.cnn import HaarStem
 from lit_models.schedules import WarmupCosine, WarmupLinear
 
 CIFAR10 = {"sample_shape": [3, 32, 32], "num_classes": 10, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
-CONFIGS = Path(__file__).parent.parent / "configs" / "cifar10"
 
 
 def layers_of(name: str) -> list[str]:
     """The network of a shipped config."""
-    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["model"]["init_args"]["layers"]
+    return yaml.safe_load((CONFIGS / "cifar10" / f"{name}.yaml").read_text())["model"]["init_args"]["layers"]
 
 
 def count(module: nn.Module) -> int:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+from configs import CONFIGS
+
 EXPERIMENTS = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in ("overlays", "studies"))
 HEADER = re.compile(
     r"# Question: .+\?.*\n# Command:  firstlight fit -c configs/(\S+)(?: .+)?\n# Expect:   .+\n# Cost:     .+\n(?!#)"

@@ -1,12 +1,10 @@
 """Every shipped CIFAR-10 config, on a small folder copy through the overlay."""
 
-from pathlib import Path
-
 import pytest
 
+from configs import CONFIGS
 from datamodules import CIFAR10DataModule, ImageFolderDataModule
 
-CONFIGS = Path(__file__).parent.parent / "configs"
 FAST = ("cnn_best", "d_simple_cnn", "mlp_best")
 NAMES = [
     pytest.param(path.stem, marks=[] if path.stem in FAST else [pytest.mark.slow])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+from configs import CONFIGS
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 

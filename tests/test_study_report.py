@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 
-from scripts.study import CONFIGS
+from configs import CONFIGS
 from studies.analysis import Quotes, analysis
 from studies.pages import as_markdown, write_summary
 from studies.plots import PALETTE, draw

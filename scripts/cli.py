@@ -1,5 +1,6 @@
 """``firstlight fit|validate|test|predict``: LightningCLI in subclass mode, in one run directory."""
 
+import json
 import os
 import shutil
 import sys
@@ -130,7 +131,8 @@ class FirstlightCLI(LightningCLI):
     def plain_config(self) -> dict[str, Any]:
         """The resolved config as plain values."""
         parser = self._parser(self.config.subcommand)
-        return yaml.safe_load(parser.dump(self.config[self.config.subcommand], skip_none=False, skip_check=True))
+        config = self.config[self.config.subcommand]
+        return json.loads(parser.dump(config, skip_none=False, skip_check=True, format="json"))
 
     def instantiate_classes(self) -> None:
         """Construct data, model and Trainer; what a constructor refuses is the user's to mend."""

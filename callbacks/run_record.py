@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import json
 import math
 import os
@@ -209,6 +210,7 @@ def describe_device(device: torch.device) -> str:
     return f"{os.cpu_count()} CPU cores, {name}"
 
 
+@functools.cache
 def package_versions() -> dict[str, str]:
     """Python's version and those of the packages that decide a result."""
     versions = {"python": platform.python_version()}
@@ -218,6 +220,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+@functools.cache  # of the files that were imported, whatever happens to them later
 def git_commit() -> str | None:
     """The project's commit, with ``+`` when files differ from it; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]

@@ -2,10 +2,11 @@
 
 import atexit
 import gc
+import os
 
+atexit.register(os._exit, 0)  # Python's own end would take two seconds, and keep a pipe open so long
 gc.disable()  # as in scripts.main
 import scripts.resolver  # noqa: E402, F401
 
 gc.enable()
 gc.freeze()  # never to be searched for garbage again, and so never copied
-atexit.register(gc.unfreeze)

@@ -39,6 +39,17 @@ def test_help_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [("None", 0), ("sys.exit(3)", 3), ("sys.exit('no')", 1), ("1 / 0", 1)],
+)
+def test_a_command_leaves_at_once_with_its_code_and_all_its_words(ends, code):
+    script = "import sys; from scripts import main; main.main = lambda: (print('said'), {}); main.entry_point()"
+    done = subprocess.run([sys.executable, "-c", script.format(ends)], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "said\n")
+    assert ("ZeroDivisionError" in done.stderr) == (ends == "1 / 0")
+
+
 def test_fit_leaves_everything_in_one_directory(fit_digits):
     cli = fit_digits()
     run = cli.run_dir

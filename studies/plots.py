@@ -3,7 +3,7 @@
 import csv
 import io
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from matplotlib.ticker import (
 )  # fmt: skip
 from scipy.stats import binomtest
 
+from studies.gradients import last_epoch, read_flow
 from studies.record import Findings
 from studies.summary import Experiment, is_accuracy, student_interval
 from studies.tables import metric_name, show
@@ -39,7 +40,6 @@ STYLE = {
 WIDTH_INCHES = 4.8
 MAX_COLUMNS = 3
 DECADES = 30
-SMALLEST = 1e-45  # stands for zero on a logarithmic axis
 
 
 def draw(findings: Findings, folder: Path) -> list[Path]:
@@ -124,8 +124,11 @@ def _logarithmic(axes: Axes) -> None:
 
 def _history(result: dict[str, Any], metric: str) -> dict[int, float]:
     """A metric after each epoch, counted from 1."""
-    rows = _rows(Path(result["path"], "history.csv"))
-    return {int(row["epoch"]) + 1: float(row[metric]) for row in rows if row.get(metric)}
+    path = Path(result["path"], "history.csv")
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {int(row["epoch"]) + 1: float(row[metric]) for row in csv.DictReader(file) if row.get(metric)}
 
 
 def curves(findings: Findings, x: str | None = None) -> Figure | None:
@@ -331,8 +334,7 @@ def cost(findings: Findings) -> Figure | None:
 def gradients(findings: Findings) -> Figure | None:
     """Mean gradient magnitude of each layer over training, a panel a variant, from the runs' ``gradients.csv``.
 
-    The file has a row a measured step: ``epoch``, ``step`` from 1, then a column a layer, first to last. Lines are
-    geometric means over the seeds.
+    Lines are geometric means over the seeds.
     """
     arms = [(arm, flows) for arm in findings.arms if (flows := _flows(arm))]
     if not arms:
@@ -354,11 +356,9 @@ def gradients(findings: Findings) -> Figure | None:
 
 
 def _flows(arm: Experiment) -> list[np.ndarray]:
-    """For each seed (rows, 2 + layers): epoch, step, and the magnitudes; cut to the rows that all seeds have."""
-    tables = [list(_rows(Path(result["path"], "gradients.csv"))) for result in arm.results]
-    flows = [np.array([[float(cell) for cell in row.values()] for row in table]) for table in tables if table]
-    shortest = min(map(len, flows), default=0)
-    return [np.column_stack([flow[:shortest, :2], flow[:shortest, 2:].clip(SMALLEST)]) for flow in flows]
+    """For each seed (rows, 2 + layers), cut to the rows that all seeds have."""
+    flows = [flow for result in arm.results if (flow := read_flow(Path(result["path"]))) is not None]
+    return [flow[: min(map(len, flows))] for flow in flows]
 
 
 def depth(findings: Findings) -> Figure | None:
@@ -372,7 +372,7 @@ def depth(findings: Findings) -> Figure | None:
     figure, panels = _panels(2)
     for k, arm, flows in arms:
         first = [np.log(flow[0, 2:]) for flow in flows]
-        last = [np.log(flow[flow[:, 0] == flow[-1, 0], 2:]).mean(axis=0) for flow in flows]
+        last = [last_epoch(flow) for flow in flows]
         for axes, by_seed in zip(panels, (first, last), strict=True):
             intervals = [student_interval(layer) for layer in np.transpose(by_seed)]
             mean = np.array([interval.mean for interval in intervals])
@@ -413,12 +413,6 @@ def share(findings: Findings, x: str | None = None, at_least: float = 1.0) -> Fi
     axes.grid(axis="x", alpha=0.2)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    if path.exists():
-        with path.open(newline="") as file:
-            yield from csv.DictReader(file)
 
 
 FIGURES: dict[str, Callable[..., Figure | None]] = {

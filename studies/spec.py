@@ -13,7 +13,7 @@ from jinja2.meta import find_undeclared_variables
 
 RESULT_FIELDS = ("train_seconds", "num_parameters", "epochs", "steps", "best_epoch")
 ALWAYS_SHOWN = ("num_parameters", "train_seconds")
-METRIC = re.compile(r"(train|val|test|gap)/\w+")
+METRIC = re.compile(r"(train|val|test|gap)/\w+|gradient/decades")
 PLOTS = ("curves", "bars", "against", "gradients", "depth", "share", "cost")
 KEYS = (
     "question", "base", "seeds", "overrides", "variants", "grid", "baseline", "metrics", "select", "optional",
@@ -155,7 +155,8 @@ def _study(path: Path, raw: Any, configs: Path) -> Study:
     for metric in metrics:
         if not METRIC.fullmatch(metric) and metric not in RESULT_FIELDS:
             raise SpecError(
-                f"metrics: {metric!r} is no metric: train/, val/ or test/NAME, or {', '.join(RESULT_FIELDS)}"
+                f"metrics: {metric!r} is no metric: train/, val/ or test/NAME, gap/acc, gradient/decades, or "
+                + ", ".join(RESULT_FIELDS)
             )
     select, groups = _select(raw.get("select"), names)
     known = _names(names, groups)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from studies.gradients import decades_lost, read_flow
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -39,8 +41,12 @@ class Experiment:
     def by_seed(self, name: str) -> dict[int, float]:
         """A metric, or a number such as ``train_seconds``, of each seed whose result has it.
 
-        ``gap/acc`` is ``train/acc``, or ``train/eval_acc`` where that was measured, minus ``test/acc``.
+        ``gap/acc`` is ``train/acc``, or ``train/eval_acc`` where that was measured, minus ``test/acc``;
+        ``gradient/decades`` is :func:`studies.gradients.decades_lost`.
         """
+        if name == "gradient/decades":
+            flows = {result["seed"]: read_flow(Path(result["path"])) for result in self.results}
+            return {seed: decades_lost(flow) for seed, flow in flows.items() if flow is not None}
         split, _, short = name.partition("/")
         if split == "gap":
             train = self.by_seed(f"train/eval_{short}") or self.by_seed(f"train/{short}")

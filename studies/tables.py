@@ -11,7 +11,10 @@ from studies.record import Findings
 from studies.spec import ALWAYS_SHOWN
 from studies.summary import Experiment, comparisons, higher_is_better, is_accuracy, student_interval
 
-NAMES = {"train_seconds": "seconds", "num_parameters": "parameters", "best_epoch": "best epoch"}
+NAMES = {
+    "train_seconds": "seconds", "num_parameters": "parameters", "best_epoch": "best epoch",
+    "gradient/decades": "decades of gradient lost",
+}  # fmt: skip
 NOTHING = "-"
 SPLITS = {"train": "training", "val": "validation", "test": "test", "gap": "training minus test"}
 
@@ -100,7 +103,7 @@ def _cell(findings: Findings, arm: Experiment, metric: str, comparison: Any) -> 
 
 def metric_name(metric: str) -> str:
     """``test/acc`` is test accuracy."""
-    if "/" not in metric:
+    if metric in NAMES or "/" not in metric:
         return NAMES.get(metric, metric)
     split, name = metric.split("/", 1)
     short = name.removeprefix("eval_")
@@ -116,7 +119,7 @@ def show(metric: str, mean: float, half_width: float | None = None, signed: bool
         return text if half_width is None else f"{text} ± {100 * half_width:.2f}"
     if metric in ("num_parameters", "steps", "epochs"):
         return f"{mean:{sign},.0f}"
-    digits = ".1f" if metric in ("train_seconds", "best_epoch") else ".4f"
+    digits = {"train_seconds": ".1f", "best_epoch": ".1f", "gradient/decades": ".2f"}.get(metric, ".4f")
     return f"{mean:{sign}{digits}}" + ("" if half_width is None else f" ± {half_width:{digits}}")
 
 

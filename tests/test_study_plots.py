@@ -10,6 +10,7 @@ from scipy import stats
 from studies import plots
 from studies.record import Findings
 from studies.summary import Experiment
+from studies.tables import metric_name, show
 
 
 def study(folder: Path, arms: dict[str, list[dict]], configs: dict[str, dict] | None = None) -> Findings:
@@ -90,6 +91,14 @@ def test_depth_is_the_first_step_and_the_geometric_mean_of_the_last_epoch(tmp_pa
     first, last = plots.depth(study(tmp_path, {"a": accuracies([0.9, 0.9])})).axes
     np.testing.assert_allclose(first.lines[0].get_ydata(), [2.0, 3.0])
     np.testing.assert_allclose(last.lines[0].get_ydata(), [0.01, 1.0])
+
+
+def test_decades_of_gradient_are_lost_between_the_last_layer_and_the_first(tmp_path):
+    rows = ["0,1,5,5,5", "1,50,1e-4,3,1", "1,60,1e-6,7,1"]  # the last epoch's geometric mean is 1e-5 in the first layer
+    write(tmp_path, "a-0", "gradients.csv", "\n".join(["epoch,step,2,4,6", *rows]))
+    (arm,) = study(tmp_path, {"a": accuracies([0.9, 0.8])}).arms
+    assert arm.by_seed("gradient/decades") == {0: pytest.approx(5.0)}
+    assert (metric_name("gradient/decades"), show("gradient/decades", 5.0)) == ("decades of gradient lost", "5.00")
 
 
 def test_gradients_begin_with_the_first_step_and_have_at_most_three_panels_a_row(tmp_path):

@@ -112,7 +112,7 @@ def _distinct_layers(runs: Iterable[tuple[str, Path]]) -> Iterable[tuple[str, La
             text = path.read_text()
             names.setdefault(text, []).append(name)
             paths.setdefault(text, path)
-    return [(", ".join(names[text]), read_layers(path)) for text, path in paths.items()]
+    return [("; ".join(names[text]), read_layers(path)) for text, path in paths.items()]
 
 
 def run_section(experiment: Experiment) -> Section:

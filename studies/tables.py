@@ -115,12 +115,18 @@ def show(metric: str, mean: float, half_width: float | None = None, signed: bool
     """A number in the metric's unit: accuracies in percent, differences of them in points."""
     sign = "+" if signed else ""
     if is_accuracy(metric):
-        text = f"{100 * mean:{sign}.2f}" + ("" if signed or metric.startswith("gap/") else "%")
+        text = f"{_rounded(100 * mean, 2):{sign}.2f}" + ("" if signed or metric.startswith("gap/") else "%")
         return text if half_width is None else f"{text} ± {100 * half_width:.2f}"
     if metric in ("num_parameters", "steps", "epochs"):
         return f"{mean:{sign},.0f}"
-    digits = {"train_seconds": ".1f", "best_epoch": ".1f", "gradient/decades": ".2f"}.get(metric, ".4f")
-    return f"{mean:{sign}{digits}}" + ("" if half_width is None else f" ± {half_width:{digits}}")
+    digits = {"train_seconds": 1, "best_epoch": 1, "gradient/decades": 2}.get(metric, 4)
+    text = f"{_rounded(mean, digits):{sign}.{digits}f}"
+    return text if half_width is None else f"{text} ± {half_width:.{digits}f}"
+
+
+def _rounded(number: float, digits: int) -> float:
+    """Without a negative zero."""
+    return round(number, digits) + 0.0
 
 
 def show_values(metric: str, values: Iterable[float]) -> str:

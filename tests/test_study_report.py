@@ -23,7 +23,7 @@ from studies.plots import PALETTE, draw
 from studies.record import read_findings
 from studies.report import read_layers, small, write_html
 from studies.spec import QUOTES
-from studies.tables import answer, cells, protocol, show_values, table, trials
+from studies.tables import answer, cells, protocol, show, show_values, table, trials
 
 LAYERS = """\
 | layer | type | parameters | input | output |
@@ -142,6 +142,11 @@ def test_csv_json_and_markdown_hold_the_same_numbers(findings, tmp_path):
     assert "| sigmoid | 3 | 95.00% ± 1.24 | 95.00% ± 1.24 | -3.00 ± 1.24 | 0.018 | - | 7,850 | 2.0 |" in text
     assert "Equal budgets: every variant trained for 2 epochs, 200 steps." in text
     assert "Published (Homework, one seed; lr 0.001): relu test accuracy 97.78%." in text
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus():
+    assert show("test/acc", -0.00001, 0.002, signed=True) == "+0.00 ± 0.20"
+    assert show("train/loss", -0.00001) == "0.0000"
 
 
 @pytest.mark.parametrize(

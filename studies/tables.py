@@ -351,7 +351,9 @@ def _budget(findings: Findings) -> str:
         for arm in findings.arms
         if arm.results
     }
-    texts = {name: " or ".join(f"{e} epochs, {s:,} steps" for e, s in pairs) for name, pairs in budgets.items()}
-    if len(set(texts.values())) == 1:
-        return f"Equal budgets: every variant trained for {next(iter(texts.values()))}."
-    return "Budgets differ: " + "; ".join(f"{name} {text}" for name, text in texts.items()) + "."
+    names: dict[str, list[str]] = {}
+    for name, pairs in budgets.items():
+        names.setdefault(" or ".join(f"{e} epochs, {s:,} steps" for e, s in pairs), []).append(name)
+    if len(names) == 1:
+        return f"Equal budgets: every variant trained for {next(iter(names))}."
+    return "Budgets differ. " + " ".join(f"{budget}: {'; '.join(group)}." for budget, group in names.items())

@@ -96,9 +96,9 @@ def run_pictures(findings: Findings) -> list[tuple[str, Path]]:
     first = [(arm.name, arm.results[0]) for arm in findings.reported if arm.results]
     return [
         (f"{name}, seed {result['seed']}: {picture.replace('_', ' ')}", path)
-        for picture in findings.record["figures"]
+        for picture, names in findings.record["figures"].items()
         for name, result in first
-        if (path := Path(result["path"], "figures", f"{picture}.png")).exists()
+        if name in names and (path := Path(result["path"], "figures", f"{picture}.png")).exists()
     ]
 
 

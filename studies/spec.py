@@ -52,7 +52,7 @@ class Study:
         optional: variants that may fail without the study failing.
         not_run: why a variant is not trained unless ``--only`` names it.
         plots: name and options of each plot.
-        figures: names of the runs' own pictures to show.
+        figures: the runs' own pictures to show, and of which variants.
         published: for each variant or group, dotted places in ``configs/published.yaml``; or places whose children
             are named as variants or groups are.
         analysis: a Jinja2 template that quotes the study's numbers; may be empty.
@@ -70,7 +70,7 @@ class Study:
     optional: tuple[str, ...]
     not_run: dict[str, str]
     plots: tuple[tuple[str, dict[str, Any]], ...]
-    figures: tuple[str, ...]
+    figures: dict[str, list[str]]
     published: dict[str, tuple[str, ...]] | tuple[str, ...]
     analysis: str
 
@@ -173,7 +173,7 @@ def _study(path: Path, raw: Any, configs: Path) -> Study:
         optional=tuple(_known(_words(raw.get("optional", []), "optional"), names, "optional")),
         not_run=_reasons(raw.get("not_run"), names),
         plots=tuple(_plots(raw.get("plots", ["curves", "bars"]))),
-        figures=tuple(_words(raw.get("figures", []), "figures")),
+        figures=_figures(raw.get("figures", []), names),
         published=_published(raw.get("published", {}), known),
         analysis=_analysis(raw.get("analysis", ""), known, (*metrics, *ALWAYS_SHOWN)),
     )
@@ -205,6 +205,14 @@ def _words(value: Any, place: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise SpecError(f"{place} must be a list of names, got {value!r}")
     return value
+
+
+def _figures(value: Any, names: list[str]) -> dict[str, list[str]]:
+    """A list shows pictures of all variants, a mapping those of the variants that it names."""
+    if not isinstance(value, dict):
+        return {picture: names for picture in _words(value, "figures")}
+    places = {picture: f"figures: {picture}" for picture in value}
+    return {picture: _known(_words(value[picture], place), names, place) for picture, place in places.items()}
 
 
 def _base(value: Any, folders: list[Path], place: str) -> tuple[Path, ...]:

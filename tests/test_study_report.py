@@ -67,7 +67,7 @@ def write_study(root: Path, **changes) -> Path:
     record = {
         "name": "activations", "question": "Which <activation>?", "command": "firstlight study x.yaml",
         "seeds": [0, 1, 2], "metrics": ["test/acc", "val/acc"], "select": None,
-        "baselines": {"sigmoid": "relu", "tanh": "relu"}, "figures": [], "variants": variants,
+        "baselines": {"sigmoid": "relu", "tanh": "relu"}, "figures": {}, "variants": variants,
         "plots": [*([name, {}] for name in PLOTS), ["against", {"x": "data.init_args.length"}]],
         "published": {"relu": [CLAIM]}, "groups": {}, "not_run": {}, "analysis": "",
     }  # fmt: skip

@@ -70,6 +70,7 @@ def test_seeds_are_a_number_or_a_list(value, seeds):
         ({"variants": {"a": {}}, "baseline": "b"}, "baseline: there is no variant 'b': one of a"),
         ({"variants": {"a": {}}, "published": {"b": "x"}}, "published: there is no variant 'b'"),
         ({"metrics": ["accuracy"]}, "metrics: 'accuracy' is no metric"),
+        ({"figures": {"curves": ["reul"]}}, "figures: curves"),
         ({"select": "test/acc"}, "select must be a validation metric"),
         ({"select": {"metric": "val/acc"}}, "select must be a validation metric such as val/acc, or {metric"),
         (

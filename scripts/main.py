@@ -101,6 +101,9 @@ def entry_point() -> None:
     except SystemExit as stop:
         code = stop.code
         raise
+    except KeyboardInterrupt:
+        code = 130  # what a shell calls a command that Ctrl-C has ended
+        raise
 
 
 def _leave(code: int | str | None) -> None:

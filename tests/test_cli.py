@@ -41,7 +41,7 @@ def test_help_needs_no_torch():
 
 @pytest.mark.parametrize(
     ("ends", "code"),
-    [("None", 0), ("sys.exit(3)", 3), ("sys.exit('no')", 1), ("1 / 0", 1)],
+    [("None", 0), ("sys.exit(3)", 3), ("sys.exit('no')", 1), ("1 / 0", 1), ("exec('raise KeyboardInterrupt')", 130)],
 )
 def test_a_command_leaves_at_once_with_its_code_and_all_its_words(ends, code):
     script = "import sys; from scripts import main; main.main = lambda: (print('said'), {}); main.entry_point()"

@@ -21,7 +21,7 @@ from studies.analysis import Quotes, analysis
 from studies.pages import as_markdown, write_summary
 from studies.plots import PALETTE, draw
 from studies.record import read_findings
-from studies.report import read_layers, small, write_html
+from studies.report import read_layers, run_pictures, small, write_html
 from studies.spec import QUOTES
 from studies.tables import answer, cells, protocol, show, show_values, table, trials
 
@@ -255,6 +255,15 @@ write_html(Path({str(tmp_path)!r}), Path({str(tmp_path / "r.html")!r}))
 sys.exit('torch' in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=CONFIGS.parent, check=False).returncode == 0
+
+
+def test_pictures_are_those_of_the_variants_that_the_study_names(findings):
+    for arm in findings.arms:
+        picture = Path(arm.results[0]["path"], "figures", "curves.png")
+        picture.parent.mkdir(exist_ok=True)
+        picture.touch()
+    findings.record["figures"] = {"curves": ["tanh"], "missing": ["relu"]}
+    assert [caption for caption, _ in run_pictures(findings)] == ["tanh, seed 0: curves"]
 
 
 def test_layer_tables_are_read_back(tmp_path):

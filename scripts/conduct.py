@@ -10,6 +10,7 @@ from scripts import worker
 from scripts.errors import UsageError
 from scripts.report import print_findings
 from studies.analysis import analysis
+from studies.answer import answer
 from studies.local import LocalLauncher
 from studies.pages import as_markdown, write_summary
 from studies.progress import Progress
@@ -17,7 +18,6 @@ from studies.published import Claim, Published
 from studies.record import add_not_run, link_runs, read_findings, write_record
 from studies.runs import Run, complete_runs, forget, make_run
 from studies.spec import SpecError, Study
-from studies.tables import answer
 
 if TYPE_CHECKING:
     from studies.ray_launcher import RayLauncher

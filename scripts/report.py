@@ -12,7 +12,8 @@ from studies.published import Published
 from studies.record import Findings
 from studies.report import find_studies, write_html
 from studies.summary import Experiment, gather, read_results
-from studies.tables import NOTHING, brief_table, show_values
+from studies.tables import brief_table
+from studies.wording import NOTHING, show_values
 
 PUBLISHED = CONFIGS / "published.yaml"
 
@@ -61,7 +62,7 @@ def main(command: str, options: list[str]) -> list[Experiment]:
     parser.add_argument(
         "--publish",
         metavar="DIR",
-        help="write every study's summary, figures and page to DIR, and DIR/index.md over all that are there; "
+        help="write every finished study's summary, figures and page to DIR, and DIR/index.md over all that are there; "
         "needs no runs",
     )
     parser.add_argument("--readme", metavar="FILE", help="rewrite this file's results table; needs --publish")
@@ -85,7 +86,10 @@ def main(command: str, options: list[str]) -> list[Experiment]:
 
 def _publish(root: Path, folder: Path, readme: Path | None) -> None:
     for findings in find_studies(root):
-        print(f"-> {publish(findings, folder)}")
+        if findings.num_missing:
+            print(f"{findings.record['name']} is not published: {findings.num_missing} of its runs are missing")
+        else:
+            print(f"-> {publish(findings, folder)}")
     print(f"-> {write_index(folder, Published(PUBLISHED))}")
     if readme:
         write_readme(readme, folder)

@@ -4,10 +4,11 @@ import math
 
 from jinja2 import Environment, TemplateError
 
+from studies.cells import Cell, cells, show_cell
 from studies.record import Findings
 from studies.spec import QUOTES
 from studies.summary import higher_is_better, is_accuracy
-from studies.tables import Cell, cells, metric_name, p_equals, show, show_cell, show_claims
+from studies.wording import metric_name, p_equals, show, show_claims
 
 
 class Quotes:

@@ -14,7 +14,7 @@ from studies.published import Claim, Published
 from studies.record import Findings
 from studies.report import run_pictures, small
 from studies.summary import higher_is_better
-from studies.tables import NOTHING, metric_name, show, show_values
+from studies.wording import NOTHING, metric_name, show, show_values
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 VERDICTS = ("yes", "within the interval", "no")

@@ -8,17 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from studies.analysis import analysis
+from studies.answer import answer
+from studies.cells import Cell, cells, main_metric
+from studies.protocol import machine, protocol
 from studies.record import Findings
 from studies.summary import Experiment
-from studies.tables import Cell, answer, cells, machine, main_metric, protocol, table, trials
+from studies.tables import table, trials
+from studies.wording import NOTHING
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, numbers to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
+    """A Markdown table; all columns but the first that hold more numbers than words stand to the right."""
+    rule = ["---:" if k and _is_numeric([row[k] for row in rows]) else "---" for k in range(len(header))]
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *rows)
     )
+
+
+def _is_numeric(column: list[str]) -> bool:
+    filled = [cell for cell in column if cell not in ("", NOTHING)]
+    return 2 * sum(cell[0] in "0123456789+-<" for cell in filled) > len(filled)
 
 
 def write_summary(findings: Findings, folder: Path) -> None:

@@ -2,8 +2,7 @@
 
 import csv
 import io
-import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,30 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    EngFormatter,
-    LogFormatterSciNotation,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    PercentFormatter,
-)  # fmt: skip
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 from scipy.stats import binomtest
 
-from studies.gradients import last_epoch, read_flow
+from studies.axes import (
+    DASHES,
+    INK,
+    PALETTE,
+    STYLE,
+    axis_name,
+    error_bars,
+    interval_ends,
+    label_outer,
+    legend_below,
+    line_style,
+    one_row,
+    panel_grid,
+    set_logarithmic,
+    set_percent,
+    spans_decades,
+)  # fmt: skip
+from studies.gradient_plots import depth, gradients
 from studies.record import Findings
 from studies.summary import Experiment, is_accuracy, student_interval
-from studies.tables import metric_name, show
-
-# Okabe and Ito's palette, told apart by colour-blind readers, in the order of callbacks/figures.py, which studies
-# must not import; the last is the ink, so that it is seen on dark paper too.
-INK = "#1a1c1e"
-PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", INK]
-DASHES = ["-", "--", ":", "-."]
-STYLE = {
-    "font.size": 10, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
-    "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none",
-    "font.family": "sans-serif", "legend.frameon": False, "lines.linewidth": 1.6, "axes.titlesize": 10,
-}  # fmt: skip
-WIDTH_INCHES = 4.8
-MAX_COLUMNS = 3
-DECADES = 30
+from studies.wording import metric_name, show
 
 
 def draw(findings: Findings, folder: Path) -> list[Path]:
@@ -68,60 +63,6 @@ def _save(figure: Figure, stem: Path) -> Path:
     return path
 
 
-def _style(k: int) -> dict[str, Any]:
-    return {"color": PALETTE[k % len(PALETTE)], "linestyle": DASHES[k // len(PALETTE) % len(DASHES)]}
-
-
-def _figure(height: float, columns: int = 1) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False, sharey=True)[0]
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """Below the plot, where it covers nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=2 if max(map(len, labels)) < 34 else 1)
-
-
-def _percent(axes: Axes, which: str, metric: str) -> None:
-    """Accuracies in percent, and nothing beyond 100 %; an interval may end there that would go further."""
-    if not is_accuracy(metric):
-        return
-    getattr(axes, f"{which}axis").set_major_formatter(PercentFormatter(1.0))
-    if not metric.startswith("gap/"):
-        low, high = getattr(axes, f"get_{which}lim")()
-        getattr(axes, f"set_{which}lim")(max(low, 0.0), min(high, 1.0))
-
-
-def _ends(metric: str, mean: Any, half_width: Any) -> np.ndarray:
-    """Lower and upper end of intervals, (2, n); those of shares end at 0 and 1. NaN widths count as none."""
-    mean, half_width = np.asarray(mean, dtype=float), np.nan_to_num(np.asarray(half_width, dtype=float))
-    ends = np.stack([mean - half_width, mean + half_width])
-    return ends.clip(0.0, 1.0) if is_accuracy(metric) and not metric.startswith("gap/") else ends
-
-
-def _error(metric: str, mean: Any, half_width: Any) -> np.ndarray:
-    """The same as lengths, as ``errorbar`` wants them."""
-    low, high = _ends(metric, mean, half_width)
-    return np.stack([mean - low, high - mean])
-
-
-def _spans_decades(values: Iterable[float]) -> bool:
-    """Whether positive values differ so much that a logarithmic axis shows them better."""
-    values = list(values)
-    return min(values) > 0 and max(values) > DECADES * min(values)
-
-
-def _logarithmic(axes: Axes) -> None:
-    """A logarithmic x axis with as many numbers as there is room for."""
-    low, high = axes.dataLim.intervalx
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 30 * low else (1.0,)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(EngFormatter(sep="") if low >= 1 else LogFormatterSciNotation())
-
-
 def _history(result: dict[str, Any], metric: str) -> dict[int, float]:
     """A metric after each epoch, counted from 1."""
     path = Path(result["path"], "history.csv")
@@ -142,24 +83,24 @@ def curves(findings: Findings, x: str | None = None) -> Figure | None:
     if not bands:
         return None
     titles = _product(list(bands)) or {"": {name: name for name in bands}}
-    figure, panels = _panels(len(titles))
-    logarithmic = not is_accuracy(metric) and _spans_decades(np.concatenate([mean for _, mean, _ in bands.values()]))
+    figure, panels = panel_grid(len(titles))
+    logarithmic = not is_accuracy(metric) and spans_decades(np.concatenate([mean for _, mean, _ in bands.values()]))
     for axes, (title, labels) in zip(panels, titles.items(), strict=True):
         for k, (name, label) in enumerate(labels.items()):
-            _curve(axes, metric, bands[name], label, _style(k) | ({"linestyle": DASHES[k % 4]} if title else {}))
+            _curve(axes, metric, bands[name], label, line_style(k) | ({"linestyle": DASHES[k % 4]} if title else {}))
         axes.set(title=title, yscale="log" if logarithmic else "linear")
         axes.xaxis.set_major_locator(MaxNLocator(4 if title else "auto", integer=True))
         axes.grid(alpha=0.2)
-        _percent(axes, "y", metric)
-    _label(panels, "epoch", metric_name(metric))
-    _legend(figure, panels[0])
+        set_percent(axes, "y", metric)
+    label_outer(panels, "epoch", axis_name(metric))
+    legend_below(figure, panels[0])
     return figure
 
 
 def _curve(axes: Axes, metric: str, band: tuple[np.ndarray, ...], label: str, style: dict[str, Any]) -> None:
     epochs, mean, half_width = band
     axes.plot(epochs, mean, label=label, marker="o" if len(epochs) < 3 else None, **style)
-    low, high = _ends(metric, mean, half_width)
+    low, high = interval_ends(metric, mean, half_width)
     if not is_accuracy(metric):
         low = low.clip(mean / 10)  # a loss is positive, so that its band has room on a logarithmic axis
     axes.fill_between(epochs, low, high, color=style["color"], alpha=0.18, lw=0)
@@ -173,30 +114,6 @@ def _product(names: list[str]) -> dict[str, dict[str, str]] | None:
         groups.setdefault(first, {})[name] = last
     words = [tuple(group.values()) for group in groups.values()]
     return groups if len(groups) > 1 and len(words[0]) > 1 and len(set(words)) == 1 else None
-
-
-def _panels(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """Panels with one y axis, at most ``MAX_COLUMNS`` in a row; a single one is the usual size."""
-    if count == 1:
-        figure, panels = _figure(3.4)
-        return figure, list(panels)
-    columns = 2 if count in (2, 4) else MAX_COLUMNS
-    rows = -(-count // columns)
-    figure = Figure(figsize=(WIDTH_INCHES * columns / 2 + 1, height * rows + 0.6), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for spare in panels[count:]:
-        spare.remove()
-    return figure, panels[:count]
-
-
-def _label(panels: list[Axes], x: str, y: str) -> None:
-    """Labels on the left and below; a figure's own would lie in the legend's place."""
-    for axes in panels:
-        place = axes.get_subplotspec()
-        if place.is_first_col():
-            axes.set_ylabel(textwrap.fill(y, 24))
-        if place.rowspan.stop == max(other.get_subplotspec().rowspan.stop for other in panels):
-            axes.set_xlabel(x)
 
 
 def _band(histories: list[dict[int, float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -216,7 +133,7 @@ def bars(findings: Findings, x: str | None = None) -> Figure | None:
     arms = [arm for arm in findings.arms if arm.by_seed(metric)]
     if not arms:
         return None
-    figure, (axes,) = _figure(1.1 + 0.36 * len(arms))
+    figure, (axes,) = one_row(1.1 + 0.36 * len(arms))
     lowest = min(min(arm.by_seed(metric).values()) for arm in arms)
     highest = max(max(arm.by_seed(metric).values()) for arm in arms)
     from_zero = lowest < highest / 2
@@ -226,11 +143,11 @@ def bars(findings: Findings, x: str | None = None) -> Figure | None:
         if published is not None:
             label = "published" if "published" not in axes.get_legend_handles_labels()[1] else None
             axes.plot(published, row, "D", mfc="none", mec=INK, ms=6, label=label, zorder=4, clip_on=False)
-    axes.set(xlabel=metric_name(metric), yticks=range(len(arms)), yticklabels=[arm.name for arm in arms])
+    axes.set(xlabel=axis_name(metric), yticks=range(len(arms)), yticklabels=[arm.name for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)  # the first variant on top
     axes.grid(axis="x", alpha=0.2)
-    _percent(axes, "x", metric)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))  # numbers such as 97.25% are wide
+    set_percent(axes, "x", metric)
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))  # 97.25% is wide
     if axes.get_legend_handles_labels()[1]:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center")
     return figure
@@ -240,7 +157,7 @@ def _bar(axes: Axes, row: int, arm: Experiment, metric: str, from_zero: bool) ->
     values = list(arm.by_seed(metric).values())
     interval = student_interval(values)
     colour = PALETTE[row % len(PALETTE)]
-    error = _error(metric, [interval.mean], [interval.half_width])
+    error = error_bars(metric, [interval.mean], [interval.half_width])
     if from_zero:
         axes.barh(row, interval.mean, color=colour, alpha=0.35, height=0.7)
     axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.45, ms=3.5, mew=0, clip_on=False)
@@ -273,14 +190,14 @@ def against(findings: Findings, x: str, metric: str | None = None, series: str |
             lines.setdefault(name, []).append((value, arm))
     if not lines:
         return None
-    figure, (axes,) = _figure(3.4)
+    figure, (axes,) = one_row(3.4)
     for k, (name, points) in enumerate(lines.items()):
         points.sort(key=lambda point: point[0])
         intervals = [student_interval(arm.by_seed(metric).values()) for _, arm in points]
         means = np.array([interval.mean for interval in intervals])
-        error = _error(metric, means, [interval.half_width for interval in intervals])
+        error = error_bars(metric, means, [interval.half_width for interval in intervals])
         mark = {"marker": "o", "ms": 4, "capsize": 3, "clip_on": False, "label": name}
-        axes.errorbar([v for v, _ in points], means, error, **mark, **_style(k))
+        axes.errorbar([v for v, _ in points], means, error, **mark, **line_style(k))
         known = [(v, findings.published(arm.name, metric)) for v, arm in points]
         known = [(v, value) for v, value in known if value is not None]
         if known:
@@ -292,12 +209,12 @@ def against(findings: Findings, x: str, metric: str | None = None, series: str |
                 clip_on=False,
                 label=f"{name} published".strip(),
             )
-    axes.set(xlabel=x.rsplit(".", 1)[-1].replace("_", " "), ylabel=metric_name(metric))
-    if _spans_decades(v for points in lines.values() for v, _ in points):
-        _logarithmic(axes)
+    axes.set(xlabel=x.rsplit(".", 1)[-1].replace("_", " "), ylabel=axis_name(metric))
+    if spans_decades(v for points in lines.values() for v, _ in points):
+        set_logarithmic(axes)
     axes.grid(alpha=0.2)
-    _percent(axes, "y", metric)
-    _legend(figure, axes)
+    set_percent(axes, "y", metric)
+    legend_below(figure, axes)
     return figure
 
 
@@ -309,84 +226,25 @@ def _without(name: str, label: str) -> str:
 def cost(findings: Findings) -> Figure | None:
     """The main metric against parameters and against seconds of training."""
     metric = findings.record["metrics"][0]
-    figure, panels = _figure(3.2, 2)
+    figure, panels = one_row(3.2, 2)
     arms = [(k, arm) for k, arm in enumerate(findings.arms) if arm.by_seed(metric)]
     for axes, field in zip(panels, ("num_parameters", "train_seconds"), strict=True):
         at = [arm.metric(field).mean for _, arm in arms]
         for (k, arm), x in zip(arms, at, strict=True):
             interval, colour = arm.metric(metric), PALETTE[k % len(PALETTE)]
-            error = _error(metric, [interval.mean], [interval.half_width])
+            error = error_bars(metric, [interval.mean], [interval.half_width])
             mark = {"fmt": "o", "ms": 5, "capsize": 3, "clip_on": False, "label": arm.name}
             axes.errorbar([x], [interval.mean], error, color=colour, **mark)
-        axes.set(xlabel=metric_name(field), ylabel=metric_name(metric) if axes is panels[0] else "")
+        axes.set(xlabel=axis_name(field), ylabel=axis_name(metric) if axes is panels[0] else "")
         if max(at) > 5 * min(at):
-            _logarithmic(axes)
+            set_logarithmic(axes)
         else:
             axes.set_xlim(0, 1.15 * max(at))
             axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.2)
-        _percent(axes, "y", metric)
-    _legend(figure, panels[0])
-    return figure
-
-
-def gradients(findings: Findings) -> Figure | None:
-    """Mean gradient magnitude of each layer over training, a panel a variant, from the runs' ``gradients.csv``.
-
-    Lines are geometric means over the seeds.
-    """
-    arms = [(arm, flows) for arm in findings.arms if (flows := _flows(arm))]
-    if not arms:
-        return None
-    figure, panels = _panels(len(arms))
-    ramp = matplotlib.colormaps["viridis"]
-    for axes, (arm, flows) in zip(panels, arms, strict=True):
-        steps = flows[0][:, 1]
-        magnitudes = np.exp(np.mean([np.log(flow[:, 2:]) for flow in flows], axis=0))  # (steps, layers)
-        for k, layer in enumerate(magnitudes.T):
-            colour = ramp(0.25 + 0.7 * k / max(1, magnitudes.shape[1] - 1))  # the ramp's ends vanish on dark or light
-            axes.plot(steps, layer, color=colour, lw=1.1, label=f"layer {k + 1}")
-        axes.set(title=arm.name, xscale="log", yscale="log")
-        axes.grid(alpha=0.2)
-    _label(panels, "step", "mean |gradient|")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    return figure
-
-
-def _flows(arm: Experiment) -> list[np.ndarray]:
-    """For each seed (rows, 2 + layers), cut to the rows that all seeds have."""
-    flows = [flow for result in arm.results if (flow := read_flow(Path(result["path"]))) is not None]
-    return [flow[: min(map(len, flows))] for flow in flows]
-
-
-def depth(findings: Findings) -> Figure | None:
-    """Mean gradient magnitude against depth, a line a variant: at the first step, and over the last epoch.
-
-    Geometric means, over the last epoch's rows and over the seeds, with 95 % Student bands of the logarithms.
-    """
-    arms = [(k, arm, flows) for k, arm in enumerate(findings.arms) if (flows := _flows(arm))]
-    if not arms:
-        return None
-    figure, panels = _panels(2)
-    for k, arm, flows in arms:
-        first = [np.log(flow[0, 2:]) for flow in flows]
-        last = [last_epoch(flow) for flow in flows]
-        for axes, by_seed in zip(panels, (first, last), strict=True):
-            intervals = [student_interval(layer) for layer in np.transpose(by_seed)]
-            mean = np.array([interval.mean for interval in intervals])
-            half_width = np.nan_to_num([interval.half_width for interval in intervals])
-            layers = range(1, len(mean) + 1)
-            axes.plot(layers, np.exp(mean), marker="o", ms=4, label=arm.name, **_style(k))
-            low, high = np.exp(mean - half_width), np.exp(mean + half_width)
-            axes.fill_between(layers, low, high, color=_style(k)["color"], alpha=0.18, lw=0)
-    for axes, title in zip(panels, ("first step", "last epoch"), strict=True):
-        axes.set(title=title, yscale="log")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.2)
-    _label(panels, "layer, input to output", "mean |gradient|")
-    _legend(figure, panels[0])
+        set_percent(axes, "y", metric)
+    legend_below(figure, panels[0])
     return figure
 
 
@@ -396,7 +254,7 @@ def share(findings: Findings, x: str | None = None, at_least: float = 1.0) -> Fi
     arms = [arm for arm in findings.arms if arm.by_seed(metric)]
     if not arms:
         return None
-    figure, (axes,) = _figure(1.1 + 0.36 * len(arms))
+    figure, (axes,) = one_row(1.1 + 0.36 * len(arms))
     for row, arm in enumerate(arms):
         values = list(arm.by_seed(metric).values())
         hits, colour = sum(value >= at_least for value in values), PALETTE[row % len(PALETTE)]

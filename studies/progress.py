@@ -12,7 +12,7 @@ from rich.table import Table
 
 from studies.execute import Event
 from studies.runs import Run, directory
-from studies.tables import NOTHING, metric_name, show
+from studies.wording import NOTHING, metric_name, show
 
 
 def hours(seconds: float | None) -> str:

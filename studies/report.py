@@ -13,12 +13,16 @@ from markupsafe import Markup
 from PIL import Image
 
 from studies.analysis import analysis
+from studies.answer import answer
+from studies.axes import INK
 from studies.pages import write_summary
-from studies.plots import INK, draw
+from studies.plots import draw
+from studies.protocol import protocol
 from studies.record import FOLDER, Findings, read_findings
 from studies.runs import complete_runs
 from studies.summary import Experiment, gather, read_results
-from studies.tables import answer, metric_name, protocol, show, show_values, table, trials
+from studies.tables import table, trials
+from studies.wording import metric_name, show, show_values
 
 PICTURE_WIDTH, PICTURE_COLOURS = 640, 256
 

@@ -94,7 +94,12 @@ def is_accuracy(metric: str) -> bool:
 
 def higher_is_better(metric: str) -> bool:
     """Of accuracies; of losses, gaps, seconds and parameters less is better."""
-    return is_accuracy(metric) and not metric.startswith("gap/")
+    return is_accuracy(metric) and not is_gap(metric)
+
+
+def is_gap(metric: str) -> bool:
+    """Of differences between training and test, which are shown in points."""
+    return metric.startswith("gap/")
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,15 @@ def test_what_was_published_from_more_runs_stays(folder, tmp_path):
     assert (folder / "activations/summary.json").read_text() == before
 
 
+def test_an_unfinished_study_is_not_published(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("runs"), "h0", 0, 0.9)
+    write_study(Path("runs"))
+    main(["report", "--publish", "docs"])
+    assert "activations is not published: 8 of its runs are missing" in capsys.readouterr().out
+    assert [path.name for path in Path("docs").iterdir()] == ["index.md"]
+
+
 def test_index_and_readme_come_from_summaries_alone(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("README.md").write_text(f"{BEGIN}\n{END}\n")

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from studies import plots
+from studies import gradient_plots, plots
+from studies.axes import interval_ends
 from studies.record import Findings
 from studies.summary import Experiment
-from studies.tables import metric_name, show
+from studies.wording import metric_name, show
 
 
 def study(folder: Path, arms: dict[str, list[dict]], configs: dict[str, dict] | None = None) -> Findings:
@@ -60,9 +61,18 @@ def test_no_accuracy_goes_beyond_100_percent(tmp_path, draw):
 
 
 def test_bands_of_shares_end_at_0_and_1_and_those_of_losses_and_gaps_do_not():
-    np.testing.assert_allclose(plots._ends("val/acc", [0.5, 0.95], [0.6, 0.1]), [[0.0, 0.85], [1.0, 1.0]])
-    np.testing.assert_allclose(plots._ends("gap/acc", [0.0], [0.1]), [[-0.1], [0.1]])
-    np.testing.assert_allclose(plots._ends("val/loss", [1.0], [np.nan]), [[1.0], [1.0]])
+    np.testing.assert_allclose(interval_ends("val/acc", [0.5, 0.95], [0.6, 0.1]), [[0.0, 0.85], [1.0, 1.0]])
+    np.testing.assert_allclose(interval_ends("gap/acc", [0.0], [0.1]), [[-0.1], [0.1]])
+    np.testing.assert_allclose(interval_ends("val/loss", [1.0], [np.nan]), [[1.0], [1.0]])
+
+
+def test_a_gap_is_drawn_in_points(tmp_path):
+    runs = [{"metrics": {"train/acc": 0.99, "test/acc": value}} for value in (0.95, 0.94)]
+    figure = plots.bars(study(tmp_path, {"a": runs}), "gap/acc")
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    assert axes.get_xlabel() == "training minus test accuracy, points"
+    assert {"0", "5"} < {text.get_text() for text in axes.get_xticklabels()}
 
 
 def test_a_product_of_names_has_a_panel_for_each_first_part():
@@ -88,7 +98,7 @@ def test_depth_is_the_first_step_and_the_geometric_mean_of_the_last_epoch(tmp_pa
     for seed, factor in enumerate((1, 100)):  # over these seeds the geometric mean is 10 times the first
         rows = [f"0,1,{0.2 * factor},{0.3 * factor}", f"1,50,{0.01 * factor},1", f"1,60,{0.0001 * factor},1"]
         write(tmp_path, f"a-{seed}", "gradients.csv", "\n".join(["epoch,step,2,4", *rows]))
-    first, last = plots.depth(study(tmp_path, {"a": accuracies([0.9, 0.9])})).axes
+    first, last = gradient_plots.depth(study(tmp_path, {"a": accuracies([0.9, 0.9])})).axes
     np.testing.assert_allclose(first.lines[0].get_ydata(), [2.0, 3.0])
     np.testing.assert_allclose(last.lines[0].get_ydata(), [0.01, 1.0])
 
@@ -105,7 +115,7 @@ def test_gradients_begin_with_the_first_step_and_have_at_most_three_panels_a_row
     arms = {name: accuracies([0.9]) for name in "abcde"}
     for name in arms:
         write(tmp_path, f"{name}-0", "gradients.csv", "epoch,step,2,4\n0,1,0.1,0\n0,50,0.1,0.2\n")
-    figure = plots.gradients(study(tmp_path, arms))
+    figure = gradient_plots.gradients(study(tmp_path, arms))
     assert len(figure.axes) == 5
     assert max(axes.get_subplotspec().colspan.stop for axes in figure.axes) == 3
     assert figure.axes[0].lines[0].get_xdata()[0] == 1

@@ -18,12 +18,16 @@ from scipy import stats
 
 from configs import CONFIGS
 from studies.analysis import Quotes, analysis
+from studies.answer import answer
+from studies.cells import cells
 from studies.pages import as_markdown, write_summary
 from studies.plots import PALETTE, draw
+from studies.protocol import protocol
 from studies.record import read_findings
 from studies.report import read_layers, run_pictures, small, write_html
 from studies.spec import QUOTES
-from studies.tables import answer, cells, protocol, show, show_values, table, trials
+from studies.tables import table, trials
+from studies.wording import show, show_values
 
 LAYERS = """\
 | layer | type | parameters | input | output |

@@ -1,4 +1,4 @@
-"""``firstlight reproduce``: every study of configs/studies, one after the other, then the report and docs/results.
+"""``firstlight reproduce``: every study of configs/studies but the demo, then the report and docs/results.
 
 What is complete is not trained again, so a call that was cut off goes on where it was.
 """
@@ -37,22 +37,23 @@ class Plan:
 
 
 def make_plan(study: Study, complete: dict[str, Path], summary: dict[str, Any] | None) -> Plan:
-    """Count what is complete, and take each variant's seconds from the committed summary.
+    """Count what is complete, and take each variant's seconds from its runs here, else from the committed summary.
 
     Args:
         study: the study.
         complete: directories of complete runs by identity.
-        summary: the study's, if one is committed; a variant that it has no run of takes as long as the others'.
+        summary: the study's, if one is committed; a variant that has no run here or there takes as long as the others.
     """
     names = [variant.name for variant in study.variants if variant.name not in study.not_run]
     done = dict.fromkeys(names, 0)
+    ran = [variant for variant in summary["variants"] if variant["runs"]] if summary else []
+    per_run = {variant["name"]: variant["train_seconds"] / variant["runs"] for variant in ran}
     folder = RUNS / FOLDER / study.name
     if (folder / "study.json").exists():
         findings = read_findings(folder, RUNS, complete)
         seeds = {arm.name: {result["seed"] for result in arm.results} for arm in findings.arms}
         done = {name: len(seeds.get(name, set()) & set(study.seeds)) for name in names}
-    ran = [variant for variant in summary["variants"] if variant["runs"]] if summary else []
-    per_run = {variant["name"]: variant["train_seconds"] / variant["runs"] for variant in ran}
+        per_run |= {arm.name: arm.train_seconds for arm in findings.arms if arm.results}
     missing = {name: len(study.seeds) - done[name] for name in names}
     seconds = None
     if per_run or not any(missing.values()):
@@ -128,7 +129,7 @@ def main(command: str, options: list[str]) -> None:
         SystemExit: code 1 when a study failed or was left out.
     """
     parser = Parser(prog=f"firstlight {command}", description=__doc__)
-    parser.add_argument("studies", nargs="*", help="names of studies (default: all)")
+    parser.add_argument("studies", nargs="*", help="names of studies (default: all but demo)")
     parser.add_argument("--jobs", type=int, default=cores(), metavar="N", help="runs at a time (default: cores)")
     parser.add_argument("--dry-run", action="store_true", help="only say what is to be done, and for how long")
     args = parser.parse_args(options)
@@ -136,7 +137,8 @@ def main(command: str, options: list[str]) -> None:
     for name in args.studies:
         if name not in files:
             raise UsageError(f"there is no study {name!r}: one of {', '.join(files)}")
-    plans = make_plans([files[name] for name in args.studies or files])
+    wanted = args.studies or [name for name in files if name != "demo"]
+    plans = make_plans([files[name] for name in wanted])
     print_plans(plans, args.jobs)
     if args.dry_run:
         return

@@ -23,6 +23,7 @@ STYLE = {
     "font.family": "sans-serif", "legend.frameon": False, "lines.linewidth": 1.6, "axes.titlesize": 10,
 }  # fmt: skip
 WIDTH_INCHES = 4.8
+LEGEND_HANDLE_INCHES, CHARACTER_INCHES = 0.6, 0.075
 MAX_COLUMNS = 3
 DECADES = 30
 
@@ -53,10 +54,12 @@ def panel_grid(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Below the plot, where it covers nothing."""
+    """Below the plot, where it covers nothing; in two columns where the longest label leaves room for them."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=2 if max(map(len, labels)) < 34 else 1)
+        column = LEGEND_HANDLE_INCHES + CHARACTER_INCHES * max(map(len, labels))
+        ncols = 2 if 2 * column < figure.get_figwidth() else 1
+        figure.legend(handles, labels, loc="outside lower center", ncols=ncols)
 
 
 def label_outer(panels: list[Axes], x: str, y: str) -> None:

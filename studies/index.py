@@ -34,10 +34,11 @@ def publish(findings: Findings, folder: Path) -> Path:
     (home / "figures").mkdir(parents=True, exist_ok=True)
     for old in (home / "figures").iterdir():
         old.unlink()
-    drawn = [(svg.stem, svg.with_suffix(".png")) for svg in draw(findings, findings.folder)]
+    drawn = [(caption, svg.stem, svg.with_suffix(".png")) for caption, svg in draw(findings, findings.folder)]
+    inside = [(caption, _file_name(caption), path) for caption, path in run_pictures(findings)]
     pictures = []
-    for caption, path in [*drawn, *run_pictures(findings)]:
-        target = home / "figures" / f"{_file_name(caption)}.png"
+    for caption, name, path in [*drawn, *inside]:
+        target = home / "figures" / f"{name}.png"
         target.write_bytes(small(path))
         pictures.append((caption, target.relative_to(folder).as_posix()))
     write_summary(findings, home)

@@ -30,27 +30,45 @@ from studies.axes import (
     set_logarithmic,
     set_percent,
     spans_decades,
-)  # fmt: skip
+)
 from studies.gradient_plots import depth, gradients
 from studies.record import Findings
 from studies.summary import Experiment, is_accuracy, student_interval
 from studies.wording import metric_name, show
 
 
-def draw(findings: Findings, folder: Path) -> list[Path]:
-    """Draw every plot that the study asks for and has data for; returns the SVG files."""
+def draw(findings: Findings, folder: Path) -> list[tuple[str, Path]]:
+    """Draw every plot that the study asks for and has data for; returns what each one shows, and its SVG file."""
     figures = folder / "figures"
-    paths = []
+    drawn = []
     if not any(arm.results for arm in findings.arms):
-        return paths
+        return drawn
     figures.mkdir(exist_ok=True)
     for name, options in findings.record["plots"]:
         stem = "-".join([name, *(str(value).replace("/", "-") for value in options.values())])
         with matplotlib.rc_context(STYLE | {"svg.hashsalt": f"{findings.record['name']}-{stem}"}):
             figure = FIGURES[name](findings, **options)
             if figure is not None:
-                paths.append(_save(figure, figures / stem))
-    return paths
+                drawn.append((_caption(findings, name, **options), _save(figure, figures / stem)))
+    return drawn
+
+
+def _caption(findings: Findings, name: str, x: str = "", metric: str = "", **others: Any) -> str:
+    """For readers who do not see the figure."""
+    main = findings.record["metrics"][0]
+    if name == "against":
+        return f"{metric_name(metric or main)} against {x.rsplit('.', 1)[-1].replace('_', ' ')}"
+    if name == "curves":
+        return f"{metric_name(x or _on_validation(main))} by epoch"
+    return {
+        "bars": f"{metric_name(x or main)} of each variant", "share": f"share of seeds by {metric_name(x or main)}",
+        "cost": f"{metric_name(main)} against parameters and against seconds",
+        "gradients": "gradient magnitude of each layer by step", "depth": "gradient magnitude against depth",
+    }[name]  # fmt: skip
+
+
+def _on_validation(metric: str) -> str:
+    return "val/" + metric.split("/")[-1]
 
 
 def _save(figure: Figure, stem: Path) -> Path:
@@ -77,7 +95,7 @@ def curves(findings: Findings, x: str | None = None) -> Figure | None:
 
     Where the variants' names are a product, as moons and circles by NumPy and PyTorch are, each first part has a panel.
     """
-    metric = x or "val/" + findings.record["metrics"][0].split("/")[-1]
+    metric = x or _on_validation(findings.record["metrics"][0])
     bands = {arm.name: _band([_history(result, metric) for result in arm.results]) for arm in findings.arms}
     bands = {name: band for name, band in bands.items() if len(band[0])}
     if not bands:

@@ -72,7 +72,7 @@ def find_studies(root: Path) -> list[Findings]:
 
 def study_section(findings: Findings) -> Section:
     """Draws the study's figures and rewrites its tables on the way."""
-    svgs = draw(findings, findings.folder)
+    drawn = draw(findings, findings.folder)
     write_summary(findings, findings.folder)
     first = [(arm.name, Path(arm.results[0]["path"])) for arm in findings.reported if arm.results]
     tables = [("", *table(findings))]
@@ -87,7 +87,7 @@ def study_section(findings: Findings) -> Section:
         missing=findings.num_missing,
         not_run=findings.not_run,
         tables=tables,
-        figures=[inline_svg(path) for path in svgs],
+        figures=[inline_svg(caption, path) for caption, path in drawn],
         pictures=[(caption, data_uri(path)) for caption, path in run_pictures(findings)],
         layers=list(_distinct_layers(first)),
         protocol=protocol(findings),
@@ -160,14 +160,12 @@ def unbroken(cell: str) -> str:
     return cell.replace(" ", "\u00a0").replace("\u00a0(", " (")
 
 
-def inline_svg(path: Path) -> Markup:
+def inline_svg(caption: str, path: Path) -> Markup:
     """The SVG without its prologue, as wide as its place, its ink in the page's text colour."""
     text = path.read_text()
     text = text[text.index("<svg") :]
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(
-        r'(<svg[^>]*?) height="[^"]*"', rf'\1 role="img" aria-label="{html.escape(path.stem)}"', text, count=1
-    )
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', rf'\1 role="img" aria-label="{html.escape(caption)}"', text, count=1)
     return Markup(re.sub(INK, "currentColor", text, flags=re.IGNORECASE))
 
 

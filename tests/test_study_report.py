@@ -211,8 +211,10 @@ def test_missing_runs_are_counted_and_leave_no_number(tmp_path):
     assert rows[1][:3] == ["sigmoid", "0", "-"]
 
 
-def test_every_plot_is_drawn_as_svg_and_png(findings):
-    paths = draw(findings, findings.folder)
+def test_every_plot_is_drawn_as_svg_and_png_and_says_what_it_shows(findings):
+    captions, paths = zip(*draw(findings, findings.folder), strict=True)
+    assert captions[:2] == ("validation accuracy by epoch", "test accuracy of each variant")
+    assert captions[-1] == "test accuracy against length"
     assert [path.stem.split("-")[0] for path in paths] == [*PLOTS, "against"]
     for path in paths:
         assert "<svg" in path.read_text()

@@ -42,7 +42,7 @@ class Experiment:
         """A metric, or a number such as ``train_seconds``, of each seed whose result has it.
 
         ``gap/acc`` is ``train/acc``, or ``train/eval_acc`` where that was measured, minus ``test/acc``;
-        ``gradient/decades`` is :func:`studies.gradients.decades_lost`.
+        ``gradient/decades`` is :func:`studies.gradients.decades_lost`; ``best_epoch`` counts from 1, as figures do.
         """
         if name == "gradient/decades":
             flows = {result["seed"]: read_flow(Path(result["path"])) for result in self.results}
@@ -53,7 +53,8 @@ class Experiment:
             test = self.by_seed(f"test/{short}")
             return {seed: train[seed] - test[seed] for seed in sorted(train.keys() & test.keys())}
         values = {result["seed"]: result["metrics"].get(name, result.get(name)) for result in self.results}
-        return {seed: value for seed, value in values.items() if value is not None}
+        first = 1 if name == "best_epoch" else 0
+        return {seed: first + value for seed, value in values.items() if value is not None}
 
     def metric(self, name: str) -> Interval:
         """A metric over the seeds."""

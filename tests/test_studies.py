@@ -165,6 +165,11 @@ def test_another_config_is_another_row():
     assert len(gather([result(1, 0.5), result(1, 0.9, config_hash="g")])) == 2
 
 
+def test_the_best_epoch_counts_from_one_as_epochs_do():
+    results = ({"seed": 0, "metrics": {}, "best_epoch": 0, "epochs": 1},)
+    assert Experiment("a", "h", results).by_seed("best_epoch") == Experiment("a", "h", results).by_seed("epochs")
+
+
 def test_the_gap_is_training_minus_test_by_seed():
     results = [result(0, 0.7, metrics={"train/acc": 0.9, "test/acc": 0.7}), result(1, 0.8)]
     assert Experiment("a", "h", tuple(results)).by_seed("gap/acc") == {0: pytest.approx(0.2)}

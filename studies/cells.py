@@ -53,6 +53,12 @@ def main_metric(findings: Findings) -> str:
     return tested[0] if findings.record["select"] and tested else metrics[0]
 
 
+def equal_parameters(findings: Findings) -> int | None:
+    """The number of parameters of every variant, if it is one; then it needs no column."""
+    numbers = {arm.num_parameters for arm in findings.arms if arm.results}
+    return numbers.pop() if len(numbers) == 1 else None
+
+
 def cells(findings: Findings) -> list[Cell]:
     """Each variant's metrics, in the study's order.
 

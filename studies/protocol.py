@@ -3,16 +3,18 @@
 from collections import Counter
 from typing import Any
 
-from studies.cells import main_metric
+from studies.cells import equal_parameters, main_metric
 from studies.published import Claim
 from studies.record import Findings
-from studies.wording import metric_name, show_claims
+from studies.wording import metric_name, show, show_claims
 
 
 def protocol(findings: Findings) -> list[str]:
     """How the numbers came about: budgets, seeds, statistics, machine, versions."""
     results = [result for arm in findings.arms for result in arm.results]
     lines = [_budget(findings)] if results else []
+    if (number := equal_parameters(findings)) is not None:
+        lines.append(f"Every variant has {show('num_parameters', number)} parameters.")
     lines.append(f"Seeds: {', '.join(map(str, findings.record['seeds']))}.")
     lines.append(
         "Every number is of the checkpoint that was best on validation; the test set chose nothing. "

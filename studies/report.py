@@ -156,7 +156,9 @@ def run_section(experiment: Experiment) -> Section:
 
 
 def unbroken(cell: str) -> str:
-    """A number's words kept on one line, but for what follows it in brackets."""
+    """A number's words kept on one line, but for what follows it in brackets; a report's words may break."""
+    if cell[:1].isalpha():
+        return cell
     return cell.replace(" ", "\u00a0").replace("\u00a0(", " (")
 
 

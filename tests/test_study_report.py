@@ -143,7 +143,8 @@ def test_csv_json_and_markdown_hold_the_same_numbers(findings, tmp_path):
     content = json.loads((tmp_path / "summary.json").read_text())
     assert from_csv == [(cell["variant"], cell["metric"], cell["mean"]) for cell in content["cells"]]
     text = as_markdown(findings)
-    assert "| sigmoid | 3 | 95.00% ± 1.24 | 95.00% ± 1.24 | -3.00 ± 1.24 | 0.018 | - | 7,850 | 2.0 |" in text
+    assert "| sigmoid | 3 | 95.00% ± 1.24 | 95.00% ± 1.24 | -3.00 ± 1.24 | 0.018 | - | 2.0 |" in text
+    assert "- Every variant has 7,850 parameters." in text
     assert "Equal budgets: every variant trained for 2 epochs, 200 steps." in text
     assert "Published (Homework, one seed; lr 0.001): relu test accuracy 97.78%." in text
 
@@ -209,6 +210,15 @@ def test_missing_runs_are_counted_and_leave_no_number(tmp_path):
     assert found.num_missing == 8
     _, rows = table(found)
     assert rows[1][:3] == ["sigmoid", "0", "-"]
+
+
+def test_parameters_have_a_column_only_where_they_differ(findings):
+    header, rows = table(findings)
+    assert "parameters" not in header
+    object.__setattr__(findings.arms[0], "results", tuple(r | {"num_parameters": 9} for r in findings.arms[0].results))
+    header, rows = table(findings)
+    assert [row[header.index("parameters")] for row in rows] == ["9", "7,850", "7,850"]
+    assert "Every variant has" not in " ".join(protocol(findings))
 
 
 def test_every_plot_is_drawn_as_svg_and_png_and_says_what_it_shows(findings):

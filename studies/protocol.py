@@ -8,11 +8,17 @@ from studies.published import Claim
 from studies.record import Findings
 from studies.wording import metric_name, show, show_claims
 
+PRECISIONS = {
+    None: "float32", "32-true": "float32", "64-true": "float64",
+    "bf16-mixed": "bfloat16, with weights, sums and losses in float32",
+}  # fmt: skip
+
 
 def protocol(findings: Findings) -> list[str]:
     """How the numbers came about: budgets, seeds, statistics, machine, versions."""
     results = [result for arm in findings.arms for result in arm.results]
     lines = [_budget(findings)] if results else []
+    lines += _precision(findings)
     if (number := equal_parameters(findings)) is not None:
         lines.append(f"Every variant has {show('num_parameters', number)} parameters.")
     lines.append(f"Seeds: {', '.join(map(str, findings.record['seeds']))}.")
@@ -33,6 +39,17 @@ def protocol(findings: Findings) -> list[str]:
         versions = sorted({", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in results})
         lines += [f"Machine: {machine(findings)}.", f"Versions: {'; '.join(versions)}."]
     return lines
+
+
+def _precision(findings: Findings) -> list[str]:
+    """What the networks computed in."""
+    names: dict[str, list[str]] = {}
+    for arm in (arm for arm in findings.arms if arm.results):
+        precision = findings.config(arm.name).get("trainer", {}).get("precision")
+        names.setdefault(PRECISIONS.get(precision, precision), []).append(arm.name)
+    if len(names) == 1:
+        return [f"Computed in {next(iter(names))}."]
+    return [f"Computed in {precision}: {'; '.join(group)}." for precision, group in names.items()]
 
 
 def machine(findings: Findings) -> str:

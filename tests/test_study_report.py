@@ -212,6 +212,12 @@ def test_missing_runs_are_counted_and_leave_no_number(tmp_path):
     assert rows[1][:3] == ["sigmoid", "0", "-"]
 
 
+def test_the_protocol_says_what_was_computed_in(findings):
+    assert "Computed in float32." in protocol(findings)
+    findings.config("tanh")["trainer"] = {"precision": "64-true"}
+    assert {"Computed in float32: relu; sigmoid.", "Computed in float64: tanh."} < set(protocol(findings))
+
+
 def test_parameters_have_a_column_only_where_they_differ(findings):
     header, rows = table(findings)
     assert "parameters" not in header

@@ -165,7 +165,7 @@ class LitTransfer(LitConvNet):
             return weights.get_state_dict(progress=False, check_hash=True)
         except (URLError, OSError) as error:
             name = weights.url.rsplit("/", 1)[-1]
-            folder = Path(torch.hub.get_dir(), "checkpoints")
+            folder = str(Path(torch.hub.get_dir(), "checkpoints")).replace(str(Path.home()), "~", 1)
             raise MisconfigurationException(
                 f"the ImageNet weights of {self.backbone_name} are not in {folder} and could not be downloaded "
                 f"({error}): copy {name} there from a machine with a network, or name a file with "

@@ -154,10 +154,9 @@ def _show(folder: Path, runs: list[Run]) -> None:
 
 
 def _report(failed: dict[str, str], runs: list[Run], optional: tuple[str, ...], again: str) -> None:
-    for run in runs:
-        if run.id in failed:
-            print(f"failed: {run.variant}, seed {run.seed}: {failed[run.id]}")
-    num_failed = sum(run.id in failed and run.variant not in optional for run in runs)
-    if num_failed:
-        print(f"{num_failed} of {len(runs)} runs failed; to try them again: {again}")
+    wrong = [run for run in runs if run.id in failed and run.variant not in optional]
+    for run in wrong:
+        print(f"failed: {run.variant}, seed {run.seed}: {failed[run.id]}")
+    if wrong:
+        print(f"{len(wrong)} of {len(runs)} runs failed; to try them again: {again}")
         raise SystemExit(1)

@@ -41,10 +41,19 @@ def _resolve(resolver: Any, variant: Variant) -> dict[str, Any]:
 
 
 def train(run_dir: Path) -> None:
-    """Start the run whose ``config.yaml`` lies in the directory, or continue it from its last checkpoint."""
+    """Start the run whose ``config.yaml`` lies in the directory, or continue it from its last checkpoint.
+
+    Raises:
+        SystemExit: with the message, where the run's config or data are wrong.
+    """
     import torch
 
     from scripts.main import main
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # which was read for all workers when torch was imported
-    main(["fit", "--run", str(run_dir)])
+    try:
+        main(["fit", "--run", str(run_dir)])
+    except SystemExit as error:
+        if isinstance(error.__cause__, UsageError):
+            raise SystemExit(str(error.__cause__)) from error.__cause__
+        raise

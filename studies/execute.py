@@ -104,7 +104,9 @@ def _failure(error: BaseException, file: Path) -> Outcome:
 
 
 def _reason(error: BaseException) -> str:
-    """The cause behind an exit, in one line."""
+    """What an exit says, or the cause behind it, in one line."""
+    if isinstance(error, SystemExit) and isinstance(error.code, str):
+        return " ".join(error.code.split())
     if isinstance(error, SystemExit) and error.__cause__:
         error = error.__cause__
     return " ".join(f"{type(error).__name__}: {error}".split())

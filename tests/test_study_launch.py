@@ -51,6 +51,13 @@ def test_every_run_is_trained_once_by_either_worker(tmp_path):
     assert set(trained(tmp_path).values()) == {1}
 
 
+def test_what_an_exit_says_is_the_reason(tmp_path):
+    def train(path: Path) -> None:
+        raise SystemExit("no weights")
+
+    assert execute(runs(1)[0], tmp_path, train).message.startswith("no weights -> ")
+
+
 def test_a_failure_leaves_its_traceback_in_its_folder_and_the_rest_goes_on(tmp_path):
     todo = runs(4)
     events = launch(todo, tmp_path, train_that_fails_on_odd_seeds)
@@ -313,6 +320,8 @@ def test_an_optional_variants_failure_is_its_reason_and_no_failure_of_the_study(
     assert "not run: wide: " in done.stdout
     summary = json.loads((tmp_path / "runs/studies/width/summary.json").read_text())
     assert "is no IDX file" in summary["not_run"]["wide"]
+    assert "Error:" not in summary["not_run"]["wide"]
+    assert "failed: wide" not in done.stdout
     assert summary["missing_runs"] == 0
 
 

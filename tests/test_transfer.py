@@ -99,8 +99,9 @@ def test_without_network_and_file_both_ways_out_are_named(trainer, tmp_path, mon
         raise URLError("no network")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.urlopen", no_network)
-    message = r"not in .*checkpoints and could not be downloaded .*: copy resnet18-f37072fd.pth there .* or name a file"
+    message = r"not in ~/.*checkpoints and could not be downloaded .*: copy resnet18-f37072fd.pth there .* name a file"
     with pytest.raises(MisconfigurationException, match=message):
         _fitted(trainer)
 

@@ -5,14 +5,14 @@ import math
 from jinja2 import Environment, TemplateError
 
 from studies.cells import Cell, cells, show_cell
+from studies.quotes import QUOTES
 from studies.record import Findings
-from studies.spec import QUOTES
 from studies.summary import higher_is_better, is_accuracy
 from studies.wording import metric_name, p_equals, show, show_claims
 
 
 class Quotes:
-    """What an analysis may call; each of :data:`studies.spec.QUOTES` is a method.
+    """What an analysis may call; each of :data:`studies.quotes.QUOTES` is a method.
 
     A variant may be a group's name, which stands for the group's chosen variant. A number that there is not is NaN or
     an empty text, and its variant is added to ``missing``.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, TemplateError, nodes
-from jinja2.meta import find_undeclared_variables
+
+from studies.quotes import check_template
 
 RESULT_FIELDS = ("train_seconds", "num_parameters", "epochs", "steps", "best_epoch")
 ALWAYS_SHOWN = ("num_parameters", "train_seconds")
@@ -19,14 +19,6 @@ KEYS = (
     "question", "base", "seeds", "overrides", "variants", "grid", "baseline", "metrics", "select", "optional",
     "not_run", "plots", "figures", "published", "analysis",
 )  # fmt: skip
-# What an analysis may call, with the names of its arguments; studies/analysis.py says what each returns.
-QUOTES = {
-    "mean": ("variant", "metric"), "value": ("variant", "metric"), "n": ("variant",), "ran": ("variant",),
-    "published": ("variant", "metric"), "difference": ("variant", "metric"), "p": ("variant", "metric"),
-    "share": ("variant", "metric", "at_least"), "lowest": ("variant", "metric"), "highest": ("variant", "metric"),
-    "seconds": ("variant",), "parameters": ("variant",), "chosen": ("variant",),
-    "best": ("metric",), "worst": ("metric",),
-}  # fmt: skip
 
 
 class SpecError(ValueError):
@@ -334,31 +326,10 @@ def _published(value: Any, names: Iterable[str]) -> dict[str, tuple[str, ...]] |
 
 
 def _analysis(value: Any, names: Iterable[str], metrics: Iterable[str]) -> str:
-    """The template, after a look at everything that it names."""
     if not isinstance(value, str):
         raise SpecError(f"analysis must be text, got {value!r}")
-    environment = Environment()
     try:
-        tree = environment.parse(value)
-        environment.compile(tree)  # finds filters and tests that there are not
-    except TemplateError as error:
-        line = getattr(error, "lineno", None)
-        raise SpecError(f"analysis: {error}" + (f", its line {line}" if line else "")) from error
-    for name in sorted(find_undeclared_variables(tree) - QUOTES.keys()):
-        raise SpecError(f"analysis: there is no {name!r}: one of {', '.join(QUOTES)}")
-    for call in tree.find_all(nodes.Call):
-        if isinstance(call.node, nodes.Name) and call.node.name in QUOTES:
-            _check_quote(call, names, metrics)
+        check_template(value, names, metrics)
+    except ValueError as error:
+        raise SpecError(str(error)) from error
     return value
-
-
-def _check_quote(call: nodes.Call, names: Iterable[str], metrics: Iterable[str]) -> None:
-    place = f"analysis, its line {call.lineno}: {call.node.name}"
-    arguments = QUOTES[call.node.name]
-    given = [*zip(arguments, call.args, strict=False), *((word.key, word.value) for word in call.kwargs)]
-    if len(call.args) > len(arguments) or any(name not in arguments for name, _ in given):
-        raise SpecError(f"{place} takes {', '.join(arguments)}")
-    for name, argument in given:
-        allowed = {"variant": names, "metric": metrics}.get(name)
-        if allowed and isinstance(argument, nodes.Const) and argument.value not in allowed:
-            raise SpecError(f"{place}: there is no {name} {argument.value!r}: one of {', '.join(allowed)}")

@@ -23,9 +23,9 @@ from studies.cells import cells
 from studies.pages import as_markdown, write_summary
 from studies.plots import PALETTE, draw
 from studies.protocol import protocol
+from studies.quotes import QUOTES
 from studies.record import read_findings
 from studies.report import read_layers, run_pictures, small, write_html
-from studies.spec import QUOTES
 from studies.tables import table, trials
 from studies.wording import show, show_values
 

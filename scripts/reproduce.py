@@ -28,12 +28,17 @@ ARCHIVE = "cifar10-jpeg.tar.xz"
 
 @dataclass(frozen=True)
 class Plan:
-    """One study: how many of its runs are complete, and the seconds that the others take, None if unknown."""
+    """One study: how many of its runs are complete, and the seconds that the others take, None if unknown.
+
+    Optional variants that failed when the study was last run are counted apart: to try them again takes no time if
+    they fail again, and nobody knows how much if they do not.
+    """
 
     study: Study
     done: int
     runs: int
     seconds: float | None
+    failed: tuple[str, ...] = ()
 
 
 def make_plan(study: Study, complete: dict[str, Path], summary: dict[str, Any] | None) -> Plan:
@@ -48,9 +53,11 @@ def make_plan(study: Study, complete: dict[str, Path], summary: dict[str, Any] |
     done = dict.fromkeys(names, 0)
     ran = [variant for variant in summary["variants"] if variant["runs"]] if summary else []
     per_run = {variant["name"]: variant["train_seconds"] / variant["runs"] for variant in ran}
-    folder = RUNS / FOLDER / study.name
+    folder, failed = RUNS / FOLDER / study.name, ()
     if (folder / "study.json").exists():
         findings = read_findings(folder, RUNS, complete)
+        failed = tuple(name for name in study.optional if name in findings.not_run)
+        names = [name for name in names if name not in failed]
         seeds = {arm.name: {result["seed"] for result in arm.results} for arm in findings.arms}
         done = {name: len(seeds.get(name, set()) & set(study.seeds)) for name in names}
         per_run |= {arm.name: arm.train_seconds for arm in findings.arms if arm.results}
@@ -59,7 +66,7 @@ def make_plan(study: Study, complete: dict[str, Path], summary: dict[str, Any] |
     if per_run or not any(missing.values()):
         other = statistics.mean(per_run.values()) if per_run else 0.0
         seconds = sum(count * per_run.get(name, other) for name, count in missing.items())
-    return Plan(study, sum(done.values()), len(names) * len(study.seeds), seconds)
+    return Plan(study, sum(done.values()), len(names) * len(study.seeds), seconds, failed)
 
 
 def make_plans(files: list[Path]) -> list[Plan]:
@@ -78,7 +85,8 @@ def print_plans(plans: list[Plan], jobs: int) -> None:
     """What is complete, what is not, and how long that takes."""
     for plan in plans:
         left = plan.seconds and plan.seconds / jobs
-        print(f"{plan.study.name:24} {plan.done:4} of {plan.runs:4} runs are complete; the rest: {hours(left)}")
+        again = f"; tried again, as it failed: {', '.join(plan.failed)}" if plan.failed else ""
+        print(f"{plan.study.name:24} {plan.done:4} of {plan.runs:4} runs are complete; the rest: {hours(left)}{again}")
     known = [plan.seconds for plan in plans if plan.seconds is not None]
     unknown = f", and {len(plans) - len(known)} studies of unknown length" if len(known) < len(plans) else ""
     machines = sorted({summary["machine"] for summary in read_summaries(RESULTS)})

@@ -14,7 +14,7 @@ from scripts import reproduce
 from scripts.main import main
 from studies.index import BEGIN, END, index, publish, read_summaries, readme_table, with_table, write_readme
 from studies.published import Published
-from studies.record import read_findings
+from studies.record import add_not_run, read_findings
 from studies.spec import read_study
 
 PROJECT = Path(__file__).parent.parent
@@ -205,6 +205,23 @@ def test_the_plan_counts_what_is_complete_and_knows_what_the_rest_takes(tmp_path
     assert plan == reproduce.Plan(study, 2, 6, 8.0)  # the runs here took 2 s, those of the summary 10
     reproduce.print_plans([plan], jobs=2)
     assert "   2 of    6 runs are complete; the rest: 4 s" in capsys.readouterr().out
+
+
+def test_the_plan_counts_an_optional_variant_that_failed_apart(tmp_path, monkeypatch, configs, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "activations.yaml"
+    file.write_text(
+        "question: q\nbase: mnist/mlp.yaml\nseeds: 2\nvariants: {relu: {}, sigmoid: {}}\noptional: [relu, sigmoid]\n"
+    )
+    study = read_study(file, configs)
+    for seed in range(2):
+        write_run(tmp_path / "runs", "h0", seed, 0.9)
+    add_not_run(write_study(tmp_path / "runs"), {"sigmoid": "no weights"})
+    complete = {f"h0-seed{seed}": tmp_path / f"runs/mnist-mlp/h0-seed{seed}" for seed in range(2)}
+    plan = reproduce.make_plan(study, complete, None)
+    assert plan == reproduce.Plan(study, 2, 2, 0.0, ("sigmoid",))
+    reproduce.print_plans([plan], jobs=1)
+    assert "2 of    2 runs are complete; the rest: 0 s; tried again, as it failed: sigmoid" in capsys.readouterr().out
 
 
 def test_a_study_without_its_data_is_left_out_by_name_and_the_others_run(tmp_path, monkeypatch, capsys, configs):

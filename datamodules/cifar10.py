@@ -10,6 +10,7 @@ from torch import nn
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
+from datamodules.cache import download_lock, locked
 from datamodules.image_data import ImageDataModule
 from datamodules.in_memory import DataError, InMemoryDataset
 
@@ -56,13 +57,22 @@ class CIFAR10DataModule(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Find or download the files, and check them."""
+        if not self._find_fault():
+            return
         folder = Path(self.root, self.source.base_folder)
-        if not folder.is_dir():
-            self._download()
+        with locked(download_lock(self.root)):
+            if not folder.is_dir():
+                self._download()
+        if fault := self._find_fault():
+            raise DataError(f"{fault}: delete {folder} to download it again, or copy it anew")
+
+    def _find_fault(self) -> str | None:
+        """The first file that is missing or damaged."""
         for name, md5 in [*self.source.train_list, *self.source.test_list]:
-            if not check_integrity(str(folder / name), md5):
-                state = f"damaged: its MD5 is not {md5}" if (folder / name).is_file() else "missing"
-                raise DataError(f"{folder / name} is {state}: delete {folder} to download it again, or copy it anew")
+            path = Path(self.root, self.source.base_folder, name)
+            if not check_integrity(str(path), md5):
+                return f"{path} is {f'damaged: its MD5 is not {md5}' if path.is_file() else 'missing'}"
+        return None
 
     def _download(self) -> None:
         existed = Path(self.root).exists()

@@ -20,6 +20,7 @@ from rich.progress import track
 from sklearn.model_selection import train_test_split
 from torch import nn
 
+from datamodules.cache import cache_folder, locked
 from datamodules.image_data import ImageDataModule
 from datamodules.in_memory import DataError, InMemoryDataset
 
@@ -202,7 +203,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.split_seed = split_seed
         self.skip_unreadable = skip_unreadable
         self.max_pixels = max_pixels
-        self.cache = Path(cache) if cache else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "firstlight")
+        self.cache = Path(cache).expanduser() if cache else cache_folder()
         num_channels = len(mode)
         self.sample_shape = [num_channels, image_size, image_size]
         self.mean = list(mean or (IMAGENET_MEAN if mode == "RGB" else GREY_MEAN_STD[:1]))
@@ -250,6 +251,12 @@ class ImageFolderDataModule(ImageDataModule):
         folder = self._cache_folder(listings)
         if folder.exists():
             return
+        with locked(folder.parent.with_suffix(".lock")):
+            if not folder.exists():
+                self._build(folder, listings)
+
+    def _build(self, folder: Path, listings: dict[str, Listing]) -> None:
+        """Decode into a folder that appears when it is complete; what earlier states of the images left is removed."""
         for earlier in folder.parent.glob("*/"):
             shutil.rmtree(earlier, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -271,7 +278,7 @@ class ImageFolderDataModule(ImageDataModule):
         for path in (path for listing in listings.values() for path in listing.paths):
             facts = path.stat()
             state.update(f"{path.relative_to(self.root)}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-        return self.cache.expanduser() / place / state.hexdigest()[:16]
+        return self.cache / place / state.hexdigest()[:16]
 
     def _decode(self, name: str, listing: Listing, folder: Path) -> np.ndarray:
         """Write a part's readable images to ``<name>.npy`` (N, C, S, S); return their targets (N,)."""

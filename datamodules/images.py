@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from torchvision import datasets
 
+from datamodules.cache import download_lock, locked
 from datamodules.image_data import ImageDataModule
 from datamodules.in_memory import DataError, InMemoryDataset
 
@@ -136,10 +137,15 @@ class MNISTDataModule(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Find or download the files, and check them."""
-        if not all((self.raw_folder / name).is_file() for name in self.raw_md5):
-            self._download()
+        if not self._is_there():
+            with locked(download_lock(self.root)):
+                if not self._is_there():
+                    self._download()
         for name, md5 in self.raw_md5.items():
             check_idx_file(self.raw_folder / name, md5)
+
+    def _is_there(self) -> bool:
+        return all((self.raw_folder / name).is_file() for name in self.raw_md5)
 
     def _download(self) -> None:
         existed = self.raw_folder.exists()

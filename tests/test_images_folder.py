@@ -1,7 +1,9 @@
 """Folders of class folders: decoding against Pillow, splits, the cache, and what is wrong with a folder."""
 
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,23 @@ def test_the_cache_is_reused_and_rebuilt_when_a_file_changes(tmp_path, make, mon
     picture(root / "cat" / "new.png")
     assert sum(len(part) for part in make(root).load()) == 41
     assert len(list((tmp_path / "cache").glob("*/*"))) == 1  # what earlier states left is gone
+
+
+def test_runs_that_start_together_decode_each_image_once(tmp_path, make, monkeypatch):
+    root = fill(tmp_path / "pets")
+    decoded = []
+
+    def slow(path, *args):
+        time.sleep(0.01)
+        decoded.append(path)
+        return read_image(path, *args)
+
+    monkeypatch.setattr("datamodules.image_folder.read_image", slow)
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda _: make(root), range(3)))
+    assert len(decoded) == 40
+    for data in together:
+        assert torch.equal(data.train_set.samples, together[0].train_set.samples)
 
 
 def test_a_build_that_fails_leaves_no_cache(tmp_path, make):

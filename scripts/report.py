@@ -27,7 +27,7 @@ def print_table(experiments: list[Experiment]) -> None:
         accuracies = experiment.by_seed("test/acc").values()
         table.add_row(
             experiment.name,
-            experiment.config_hash,
+            experiment.config_name,
             show_values("test/acc", accuracies) if accuracies else NOTHING,
             str(len(experiment.results)),
             f"{experiment.num_parameters:,}",

@@ -19,8 +19,9 @@ MACHINE_KEYS = {
         "strategy",
     },
     "checkpoint": {"dirpath"},
-    "data": {"root"},
 }
+# Data whose files are checked: wherever they lie, they are the same. A folder of pictures is another one's data set.
+CHECKED_DATA = {f"datamodules.{name}DataModule" for name in ("CIFAR10", "FashionMNIST", "MNIST")}
 RUN_KEYS = {"config", "experiment", "new_run", "run", "seed_everything"}
 
 
@@ -31,6 +32,8 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         kept.pop("weights", None)
     for section, machine_keys in MACHINE_KEYS.items():
         kept[section] = _without(kept.get(section) or {}, machine_keys)
+    data = kept.get("data") or {}
+    kept["data"] = _without(data, {"root"}) if data.get("class_path") in CHECKED_DATA else data
     return kept
 
 

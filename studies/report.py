@@ -134,8 +134,8 @@ def run_section(experiment: Experiment) -> Section:
     versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
     accuracies = experiment.by_seed("test/acc").values()
     return Section(
-        anchor=f"run-{experiment.name}-{experiment.config_hash}",
-        title=f"{experiment.name} ({experiment.config_hash})",
+        anchor=f"run-{experiment.name}-{experiment.config_hash}-{experiment.num_processes}",
+        title=f"{experiment.name} ({experiment.config_name})",
         question="",
         answer=f"Test accuracy {show_values('test/acc', accuracies)} (n = {len(accuracies)}), "
         f"{experiment.num_parameters:,} parameters, {experiment.train_seconds:.1f} s of training.",

@@ -44,11 +44,16 @@ def read_result(path: Path) -> dict[str, Any] | None:
 
 
 def complete_runs(root: Path) -> dict[str, Path]:
-    """The directory of every complete run below ``root`` by identity; of equal ones the last finished."""
+    """The directory of every complete run below ``root`` by identity; of equal ones the last finished.
+
+    A run that somebody started by hand on several devices saw larger batches than a study's run of that config.
+    """
     found: dict[str, tuple[str, Path]] = {}
     for path in root.rglob("result.json"):
         if result := read_result(path.parent):
             key = f"{result['config_hash']}-seed{result['seed']}"
+            if result.get("num_processes", 1) > 1 and path.parent.name != key:
+                continue
             found[key] = max(found.get(key, ("", path.parent)), (result["finished"], path.parent))
     return {key: path for key, (_, path) in found.items()}
 

@@ -32,7 +32,7 @@ def student_interval(values: Iterable[float]) -> Interval:
 
 @dataclass(frozen=True)
 class Experiment:
-    """All runs of one config: one a seed, the last finished where a seed was run twice."""
+    """All runs of one config on as many processes: one a seed, the last finished where a seed was run twice."""
 
     name: str
     config_hash: str
@@ -66,6 +66,16 @@ class Experiment:
         return float(np.median([result["train_seconds"] for result in self.results]))
 
     @property
+    def num_processes(self) -> int:
+        """Each with a batch of its own, so runs on more of them are another experiment."""
+        return self.results[0].get("num_processes", 1)
+
+    @property
+    def config_name(self) -> str:
+        """Tells experiments of one name apart."""
+        return self.config_hash + (f" on {self.num_processes} processes" if self.num_processes > 1 else "")
+
+    @property
     def num_parameters(self) -> int:
         """Of the network, the same for every seed."""
         return self.results[0]["num_parameters"]
@@ -78,13 +88,14 @@ def read_results(roots: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def gather(results: Iterable[dict[str, Any]]) -> list[Experiment]:
-    """Group results by experiment and config, in the experiments' alphabetical order."""
-    groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
+    """Group results by experiment, config and number of processes, in the experiments' alphabetical order."""
+    groups: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = defaultdict(dict)
     for result in sorted(results, key=lambda result: result["finished"]):
-        groups[result["experiment"], result["config_hash"]][result["seed"]] = result
+        key = result["experiment"], result["config_hash"], result.get("num_processes", 1)
+        groups[key][result["seed"]] = result
     return [
         Experiment(name, config_hash, tuple(by_seed[seed] for seed in sorted(by_seed)))
-        for (name, config_hash), by_seed in sorted(groups.items())
+        for (name, config_hash, _), by_seed in sorted(groups.items())
     ]
 
 

@@ -1,5 +1,6 @@
 """Identity of configs, intervals over seeds, and the table they end in."""
 
+import json
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy import stats
 
 from studies.identity import config_hash, differences
+from studies.runs import complete_runs
 from studies.summary import (
     Experiment,
     compare,
@@ -25,7 +27,7 @@ def config(**changes) -> dict:
         "experiment": "a",
         "trainer": {"max_epochs": 3, "accelerator": "cpu"},
         "checkpoint": {"dirpath": "runs/a", "monitor": "val/acc"},
-        "data": {"class_path": "MNIST", "init_args": {"root": "/here", "batch_size": 64}},
+        "data": {"class_path": "datamodules.MNISTDataModule", "init_args": {"root": "/here", "batch_size": 64}},
         "model": {"class_path": "MLP", "init_args": {"hidden": [3]}},
     }
     return base | changes
@@ -46,7 +48,7 @@ def result(seed: int, accuracy: float, **changes) -> dict:
         config(experiment="b"),
         config(trainer={"max_epochs": 3, "accelerator": "gpu", "devices": 8}),
         config(checkpoint={"dirpath": "elsewhere", "monitor": "val/acc"}),
-        config(data={"class_path": "MNIST", "init_args": {"root": "/there", "batch_size": 64}}),
+        config(data={"class_path": "datamodules.MNISTDataModule", "init_args": {"root": "/there", "batch_size": 64}}),
     ],
 )
 def test_seed_paths_and_machine_do_not_change_the_hash(other):
@@ -58,12 +60,32 @@ def test_seed_paths_and_machine_do_not_change_the_hash(other):
     [
         config(trainer={"max_epochs": 4}),
         config(checkpoint={"monitor": "val/loss"}),
-        config(data={"class_path": "MNIST", "init_args": {"batch_size": 65}}),
+        config(data={"class_path": "datamodules.MNISTDataModule", "init_args": {"root": "/data", "batch_size": 65}}),
         config(model={"class_path": "MLP", "init_args": {"hidden": [4]}}),
     ],
 )
 def test_everything_else_does(other):
     assert config_hash(other) != config_hash(config())
+
+
+def test_of_pictures_of_ones_own_the_folder_is_the_data_set():
+    cats, dogs = (
+        config(data={"class_path": "datamodules.ImageFolderDataModule", "init_args": {"root": root}})
+        for root in ("cats", "dogs")
+    )
+    assert config_hash(cats) != config_hash(dogs)
+
+
+def test_a_run_on_several_devices_is_another_experiment_and_no_studys(tmp_path):
+    """The batch size is a process's: on two devices a step sees twice the samples."""
+    one, two = result(0, 0.9), result(0, 0.8, num_processes=2)
+    alone, together = gather([one, two])
+    assert [experiment.results for experiment in (alone, together)] == [(one,), (two,)]
+    assert [alone.config_name, together.config_name] == ["h", "h on 2 processes"]
+    for name, content in {"20260101-120000-seed0": two, "h-seed1": result(1, 0.8, num_processes=2)}.items():
+        (tmp_path / "a" / name).mkdir(parents=True)
+        (tmp_path / "a" / name / "result.json").write_text(json.dumps(content))
+    assert complete_runs(tmp_path) == {"h-seed1": tmp_path / "a/h-seed1"}  # its study says how many devices
 
 
 def test_differences_are_named_by_dotted_keys():

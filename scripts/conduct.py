@@ -15,7 +15,7 @@ from studies.local import LocalLauncher
 from studies.pages import as_markdown, write_summary
 from studies.progress import Progress
 from studies.published import Claim, Published
-from studies.record import add_not_run, link_runs, read_findings, write_record
+from studies.record import add_not_run, link_runs, read_findings, read_not_run, write_record
 from studies.runs import Run, complete_runs, forget, make_run
 from studies.spec import SpecError, Study
 
@@ -58,12 +58,14 @@ def conduct(args: argparse.Namespace, study: Study, workers: LocalLauncher, room
         progress.print_plan(missing)
         return 0
     with _launcher(args, workers) if missing else contextlib.nullcontext() as launcher:
-        if args.fresh and (busy := forget(runs, RUNS)):
-            raise UsageError(f"--fresh: another process is training {busy.variant} with seed {busy.seed}")
         earlier = {seed for seed in study.seeds for arm in arms.items() if make_run(*arm, seed).id in complete}
         seeds = tuple(sorted(earlier.union(args.seeds or study.seeds)))
+        untried = {name: why for name, why in read_not_run(RUNS, study.name).items() if name not in args.only}
         folder = write_record(study, seeds, list(arms.values()), _reproduce(args.file), published, RUNS)
+        add_not_run(folder, {name: why for name, why in untried.items() if name in study.optional})
         _try_analysis(study, folder, complete)
+        if args.fresh and (busy := forget(runs, RUNS)):
+            raise UsageError(f"--fresh: another process is training {busy.variant} with seed {busy.seed}")
         print(f"{len(runs)} runs, {len(runs) - len(missing)} complete", flush=True)
         failed = _train(missing, launcher, progress) if launcher else {}
     optional = {run.variant: failed[run.id] for run in runs if run.id in failed and run.variant in study.optional}

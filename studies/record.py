@@ -49,6 +49,12 @@ def write_record(
     return folder
 
 
+def read_not_run(root: Path, study: str) -> dict[str, str]:
+    """Why variants were not run, as the study's record says; empty where there is no record yet."""
+    path = root / FOLDER / study / "study.json"
+    return json.loads(path.read_text())["not_run"] if path.exists() else {}
+
+
 def add_not_run(folder: Path, reasons: dict[str, str]) -> None:
     """Note why optional variants have failed."""
     record = json.loads((folder / "study.json").read_text())

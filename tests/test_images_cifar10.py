@@ -14,6 +14,7 @@ from datamodules import CIFAR10DataModule, DataError
 @pytest.fixture
 def small_cifar10(tmp_path, monkeypatch):
     """Five training files of 20 images and one test file of 10, with the checksums that fit them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     rng = np.random.default_rng(0)

@@ -270,6 +270,10 @@ def test_the_command_runs_what_is_missing_and_only_that(tmp_path):
     before = stamps(tmp_path)
     assert "4 runs, 4 complete" in study(tmp_path).stdout
     assert before == stamps(tmp_path)
+    fresh = study(tmp_path, "--fresh", "--only", "narrow", "--seeds", "1,")
+    assert fresh.returncode == 0, fresh.stdout + fresh.stderr
+    changed = [path for path, stamp in stamps(tmp_path).items() if stamp != before[path]]
+    assert [path.parent.name for path in changed] == [(folder / "narrow/seed1").resolve().name]
 
 
 @pytest.mark.slow
@@ -323,6 +327,7 @@ def test_an_optional_variants_failure_is_its_reason_and_no_failure_of_the_study(
     assert "Error:" not in summary["not_run"]["wide"]
     assert "failed: wide" not in done.stdout
     assert summary["missing_runs"] == 0
+    assert "not run: wide: " in study(tmp_path, "--jobs", "1", "--only", "narrow").stdout  # still known
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ class FirstlightCLI(LightningCLI):
             raise
         if self.trainer.fast_dev_run:
             return
-        best = self.trainer.checkpoint_callback.best_model_path
+        best = self.config_init.fit.checkpoint.best_model_path  # the trainer's own may be a callback of the user's
         self.trainer.test(model, datamodule, ckpt_path=best or None, weights_only=True, verbose=False)
         if self.trainer.is_global_zero:
             self._record()

@@ -69,6 +69,28 @@ def test_resumed_run_equals_the_undisturbed_one_bit_for_bit(fit_moons, firstligh
     assert_same_run(firstlight(["fit", "--run", "cut"]), undisturbed)
 
 
+def test_a_run_that_was_moved_keeps_its_best_epoch(fit_moons, firstlight, monkeypatch):
+    worse = ["--model.optimizer.lr", "1.0"]  # the best epoch comes early
+    undisturbed = fit_moons("--new_run", "undisturbed", *worse)
+    cut_off_in_epoch(monkeypatch, 5, step=0)
+    with pytest.raises(RuntimeError, match="cut off"):
+        fit_moons("--new_run", "cut", *worse)
+    assert undisturbed.result["best_epoch"] < 5
+    Path("cut").rename("elsewhere")
+    assert_same_run(firstlight(["fit", "--run", "elsewhere"]), undisturbed)
+
+
+def test_the_test_is_of_the_epoch_that_validation_chose_whatever_else_is_saved(fit_moons):
+    plain = fit_moons("--new_run", "plain", "--model.optimizer.lr", "1.0")
+    more = ["--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.filename", "{epoch}"]
+    more += ["--trainer.callbacks.save_top_k", "-1", "--trainer.callbacks.dirpath", "all"]
+    more += ["--trainer.callbacks.every_n_epochs", "2"]
+    every = fit_moons("--new_run", "every", "--model.optimizer.lr", "1.0", *more)
+    assert len(list(Path("all").iterdir())) == 3
+    assert plain.result["best_epoch"] < 5
+    assert every.result["metrics"] == plain.result["metrics"]
+
+
 def test_a_run_cut_off_between_training_and_test_is_only_tested(fit_moons, firstlight, monkeypatch):
     undisturbed = fit_moons("--new_run", "undisturbed")
     with monkeypatch.context() as patch:

@@ -72,8 +72,9 @@ class MemoryView(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measure the start, or take up after a resumed one."""
-        self.active = hasattr(getattr(pl_module.net, "rnn", None), "states")
-        if not self.active:
+        recurrent = hasattr(getattr(pl_module.net, "rnn", None), "states")
+        self.active = recurrent and trainer.is_global_zero and not trainer.fast_dev_run  # which leaves no files
+        if not recurrent:
             trainer.print(f"MemoryView needs a recurrent network, not {type(pl_module.net).__name__}")
         if trainer.current_epoch == 0:
             self._measure(trainer, pl_module, 0)
@@ -85,7 +86,7 @@ class MemoryView(Callback):
 
     @torch.enable_grad()
     def _measure(self, trainer: L.Trainer, pl_module: L.LightningModule, epochs: int) -> None:
-        if not (self.active and trainer.is_global_zero):
+        if not self.active:
             return
         data = trainer.datamodule.val_set
         samples = data.samples[: self.num_sequences].to(pl_module.device)
@@ -97,7 +98,7 @@ class MemoryView(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw."""
-        if self.gradients and trainer.is_global_zero:
+        if self.gradients and self.active:
             publish(trainer, "memory", self.draw())
 
     def draw(self) -> Figure:

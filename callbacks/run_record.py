@@ -45,6 +45,7 @@ class RunRecord(Callback):
         self.seconds_before = 0.0
         self._should_stop = False
         self._validated = False
+        git_commit()  # now, before anybody changes the files
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note whether early stopping has ended the run with this epoch."""
@@ -87,15 +88,20 @@ class RunRecord(Callback):
             "seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
-        splits = ("train/", "val/") if self._validated else ("train/",)
         metrics = sorted(trainer.callback_metrics.items())
-        row |= {name: shortest(value) for name, value in metrics if name.startswith(splits)}
+        row |= {name: shortest(value) for name, value in metrics if self._is_of_this_epoch(name)}
         self.rows.append({name: str(value) for name, value in row.items()})
         if self.rows[-1].keys() <= self.columns.keys():
             self._append(self.rows[-1])
         else:
             self.columns |= dict.fromkeys(self.rows[-1])
             self._rewrite()
+
+    def _is_of_this_epoch(self, name: str) -> bool:
+        """A training metric is; one of validation only if there was one, and the training set is evaluated with it."""
+        if name.startswith(("val/", "train/eval_")):
+            return self._validated
+        return name.startswith("train/")
 
     def _rewrite(self) -> None:
         """All rows in one step: a kill halfway must not lose any."""
@@ -220,7 +226,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-@functools.cache  # of the files that were imported, whatever happens to them later
+@functools.cache
 def git_commit() -> str | None:
     """The project's commit, with ``+`` when files differ from it; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]

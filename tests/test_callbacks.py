@@ -101,6 +101,7 @@ def test_a_result_that_cannot_be_written_leaves_no_file(tmp_path):
     assert not (tmp_path / "result.json").exists()
 
 
-def test_layers_md_is_written_once_by_rank_zero_only(tmp_path):
-    LayerTable().on_fit_start(SimpleNamespace(is_global_zero=False), None)
+def test_layers_md_is_written_by_rank_zero_only(tmp_path):
+    trainer = SimpleNamespace(is_global_zero=False, fast_dev_run=False, default_root_dir=str(tmp_path))
+    LayerTable().on_fit_start(trainer, None)
     assert not list(tmp_path.iterdir())

@@ -85,10 +85,12 @@ def test_history_has_a_row_an_epoch_and_the_best_one_is_the_results(fit_digits):
 
 
 def test_an_epoch_without_validation_has_no_validation_metrics(fit_digits):
-    cli = fit_digits("--trainer.max_epochs", "3", "--trainer.check_val_every_n_epoch", "2")
+    evaluated = ["--trainer.callbacks+", "callbacks.TrainEvaluation"]
+    cli = fit_digits("--trainer.max_epochs", "3", "--trainer.check_val_every_n_epoch", "2", *evaluated)
     with (cli.run_dir / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [bool(row["val/acc"]) for row in rows] == [False, True, False]
+    assert [bool(row["train/eval_acc"]) for row in rows] == [False, True, False]
     assert all(row["train/acc"] for row in rows)
     assert cli.result["best_epoch"] == 1
     assert cli.result["metrics"]["val/acc"] == float(rows[1]["val/acc"])
@@ -162,6 +164,11 @@ def test_a_config_records_what_the_command_line_changed(fit_digits):
 
 def test_a_fast_dev_run_leaves_nothing(fit_digits, tmp_path):
     fit_digits("--trainer.fast_dev_run", "true")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nor_does_one_of_a_network_whose_memory_is_viewed(firstlight, configs, tmp_path):
+    firstlight(["fit", "-c", str(configs / "palindrome/report_a.yaml"), "--trainer.fast_dev_run", "true"])
     assert not list(tmp_path.iterdir())
 
 

@@ -79,7 +79,9 @@ def test_a_file_without_a_header_is_no_idx_file(tmp_path, content):
 
 
 @pytest.mark.parametrize("data_class", [MNISTDataModule, FashionMNISTDataModule])
-def test_without_data_and_network_the_way_out_is_named_and_nothing_is_left(tmp_path, tmp_path_factory, monkeypatch, data_class):
+def test_without_data_and_network_the_way_out_is_named_and_nothing_is_left(
+    tmp_path, tmp_path_factory, monkeypatch, data_class
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
     def no_network(*args, **kwargs):

@@ -84,7 +84,9 @@ def test_a_damaged_file_is_named(small_cifar10):
         CIFAR10DataModule(root=str(root)).prepare_data()
 
 
-def test_without_files_and_network_both_ways_out_are_named_and_no_folder_is_left(tmp_path, tmp_path_factory, monkeypatch):
+def test_without_files_and_network_both_ways_out_are_named_and_no_folder_is_left(
+    tmp_path, tmp_path_factory, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
     def no_network(*args, **kwargs):

@@ -58,7 +58,9 @@ def main(command: str, options: list[str]) -> list[Experiment]:
     """Print the table of all finished runs found, and write the report."""
     parser = Parser(prog=f"firstlight {command}", description=__doc__)
     parser.add_argument("roots", nargs="*", default=["runs"], help="folders to search for runs (default: runs)")
-    parser.add_argument("--html", metavar="FILE", help="where to write the report (default: ROOT/report.html)")
+    parser.add_argument(
+        "--html", metavar="FILE", help="where to write the report (default: report.html in the first of them)"
+    )
     parser.add_argument(
         "--publish",
         metavar="DIR",
@@ -69,27 +71,32 @@ def main(command: str, options: list[str]) -> list[Experiment]:
     args = parser.parse_args(options)
     if args.readme and not args.publish:
         raise UsageError("--readme needs --publish DIR: its table is made of the summaries there")
+    if args.readme and not Path(args.readme).is_file():
+        raise UsageError(f"--readme {args.readme}: there is no such file")
     if args.readme and not {BEGIN, END} <= set(Path(args.readme).read_text().splitlines()):
         raise UsageError(f"{args.readme} has no lines {BEGIN} and {END} to write the table between")
-    experiments = gather(read_results(map(Path, args.roots)))
+    roots = list(map(Path, args.roots))
+    experiments = gather(read_results(roots))
     if not experiments and not args.publish:
         raise UsageError(f"no finished run below {', '.join(args.roots)}: make one with firstlight fit -c CONFIG")
-    root = Path(args.roots[0])
     if experiments:
         print_table(experiments)
-        path = Path(args.html) if args.html else root / "report.html"
-        print(f"-> {path}, {write_html(root, path)} sections, {path.stat().st_size / 1e6:.1f} MB")
+        path = Path(args.html) if args.html else roots[0] / "report.html"
+        print(f"-> {path}, {write_html(roots, path)} sections, {path.stat().st_size / 1e6:.1f} MB")
     if args.publish:
-        _publish(root, Path(args.publish), args.readme and Path(args.readme))
+        _publish(roots, Path(args.publish), args.readme and Path(args.readme))
     return experiments
 
 
-def _publish(root: Path, folder: Path, readme: Path | None) -> None:
-    for findings in find_studies(root):
+def _publish(roots: list[Path], folder: Path, readme: Path | None) -> None:
+    for findings in (findings for root in roots for findings in find_studies(root)):
         if findings.num_missing:
             print(f"{findings.record['name']} is not published: {findings.num_missing} of its runs are missing")
         else:
-            print(f"-> {publish(findings, folder)}")
+            page = publish(findings, folder)
+            print(
+                f"-> {page}" if page else f"{findings.record['name']} stays as published: from more runs than are here"
+            )
     print(f"-> {write_index(folder, Published(PUBLISHED))}")
     if readme:
         write_readme(readme, folder)

@@ -7,7 +7,7 @@ from jinja2 import Environment, TemplateError
 from studies.cells import Cell, cells, show_cell
 from studies.quotes import QUOTES
 from studies.record import Findings
-from studies.summary import higher_is_better, is_accuracy
+from studies.summary import best_of, is_accuracy
 from studies.wording import metric_name, p_equals, show, show_claims
 
 
@@ -103,18 +103,18 @@ class Quotes:
 
     def best(self, metric: str = "test/acc") -> str:
         """The variant with the best mean."""
-        return self._extreme(metric, higher_is_better(metric))
+        return self._extreme(metric)
 
     def worst(self, metric: str = "test/acc") -> str:
         """The variant with the worst mean."""
-        return self._extreme(metric, not higher_is_better(metric))
+        return self._extreme(metric, worst=True)
 
-    def _extreme(self, metric: str, highest: bool) -> str:
-        found = [cell for (_, name), cell in self._cells.items() if name == metric]
-        if not found:
+    def _extreme(self, metric: str, worst: bool = False) -> str:
+        means = {cell.variant: cell.mean for (_, name), cell in self._cells.items() if name == metric}
+        if not means:
             self.missing.append(metric_name(metric))
             return ""
-        return (max if highest else min)(found, key=lambda cell: cell.mean).variant
+        return best_of(means, metric, worst)
 
     def waiting(self, variant: str) -> str:
         """A missing variant with what is known of it."""

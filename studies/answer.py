@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from studies.cells import Cell, cells, main_metric, show_cell
 from studies.record import Findings
-from studies.summary import higher_is_better, is_accuracy
+from studies.summary import best_of, higher_is_better, is_accuracy
 from studies.wording import metric_name, p_equals, show
 
 
@@ -20,7 +20,8 @@ def answer(findings: Findings) -> str:
 
 
 def _ranking(found: list[Cell], metric: str) -> str:
-    best = (max if higher_is_better(metric) else min)(found, key=lambda cell: cell.mean)
+    best_name = best_of({cell.variant: cell.mean for cell in found}, metric)
+    best = next(cell for cell in found if cell.variant == best_name)
     name = metric_name(metric)
     if len(found) == 1:
         return f"{best.variant}: {name} {show_cell(best)}{_seeds(best)}."
@@ -50,10 +51,12 @@ def _versus(found: list[Cell], metric: str) -> Iterable[str]:
 
 def _against(base: Cell, cell: Cell) -> str:
     unit = " points" if is_accuracy(cell.metric) else ""
-    if cell.p_holm is None:
+    if cell.n == 1:
         return f"{cell.variant} {show(cell.metric, cell.mean)} (one seed: no test)"
     if all(base.values.get(seed, value) == value for seed, value in cell.values.items()):
         return f"{cell.variant} equals it on every seed"
+    if cell.p_holm is None:
+        return f"{cell.variant} {show(cell.metric, cell.mean)} (no test)"
     if cell.p_holm < 0.05:
         size = show(cell.metric, abs(cell.difference), cell.difference_half_width).replace("%", "")
         where = "above" if cell.difference > 0 else "below"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from studies.record import Findings
 from studies.spec import ALWAYS_SHOWN
-from studies.summary import Comparison, Experiment, comparisons, higher_is_better, student_interval
+from studies.summary import Comparison, Experiment, best_of, comparisons, student_interval
 from studies.wording import NOTHING, show_values
 
 
@@ -68,8 +68,7 @@ def cells(findings: Findings) -> list[Cell]:
     baselines = {chosen.get(a, a): chosen.get(b, b) for a, b in findings.record["baselines"].items()}
     found = []
     for metric in measured_metrics(findings):
-        arms = findings.reported if metric.startswith(("test/", "gap/")) else findings.arms
-        arms = [arm for arm in arms if arm.by_seed(metric)]
+        arms = findings.arms_with(metric)
         compared = comparisons(arms, baselines, metric) if "/" in metric else {}
         found += [_cell(findings, arm, metric, compared.get(arm.name)) for arm in arms]
     return found
@@ -78,8 +77,7 @@ def cells(findings: Findings) -> list[Cell]:
 def _cell(findings: Findings, arm: Experiment, metric: str, comparison: Comparison | None) -> Cell:
     values = arm.by_seed(metric)
     interval = student_interval(values.values())
-    best, worst = (max, min) if higher_is_better(metric) else (min, max)
-    best_seed, worst_seed = best(values, key=values.get), worst(values, key=values.get)
+    best_seed, worst_seed = best_of(values, metric), best_of(values, metric, worst=True)
     return Cell(
         variant=arm.name, metric=metric, n=interval.n, mean=interval.mean, half_width=_number(interval.half_width),
         best_seed=best_seed, best=values[best_seed], worst_seed=worst_seed, worst=values[worst_seed],

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -44,14 +45,25 @@ def write_summary(findings: Findings, folder: Path) -> None:
         "missing_runs": findings.num_missing, "not_run": findings.not_run, "chosen": findings.chosen,
         "machine": machine(findings), "variants": [_variant(arm) for arm in findings.arms], "cells": found,
     }  # fmt: skip
-    (folder / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / "summary.json").write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    """None for what a diverged run has instead of a number: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(content) for key, content in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(content) for content in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _variant(arm: Experiment) -> dict[str, Any]:
     """What it cost, and how long it trained."""
     return {
         "name": arm.name,
+        "config_hash": arm.config_hash,
         "runs": len(arm.results),
+        "seeds": [result["seed"] for result in arm.results],
         "epochs": sorted({result["epochs"] for result in arm.results}),
         "steps": sorted({result["steps"] for result in arm.results}),
         "train_seconds": sum(result["train_seconds"] for result in arm.results),

@@ -148,7 +148,7 @@ def bars(findings: Findings, x: str | None = None) -> Figure | None:
     Bars start at zero; where that would hide the differences there is a point in a bar's place.
     """
     metric = x or findings.record["metrics"][0]
-    arms = [arm for arm in findings.arms if arm.by_seed(metric)]
+    arms = findings.arms_with(metric)
     if not arms:
         return None
     figure, (axes,) = one_row(1.1 + 0.36 * len(arms))
@@ -200,9 +200,9 @@ def against(findings: Findings, x: str, metric: str | None = None, series: str |
     """
     metric = metric or findings.record["metrics"][0]
     lines: dict[str, list[tuple[float, Experiment]]] = {}
-    for arm in findings.arms:
+    for arm in findings.arms_with(metric):
         value = _at(findings.config(arm.name), x)
-        if arm.by_seed(metric) and isinstance(value, int | float):
+        if isinstance(value, int | float):
             label = f"{x.rsplit('.', 1)[-1]}={value}"
             name = str(_at(findings.config(arm.name), series)) if series else _without(arm.name, label)
             lines.setdefault(name, []).append((value, arm))
@@ -244,8 +244,11 @@ def _without(name: str, label: str) -> str:
 def cost(findings: Findings) -> Figure | None:
     """The main metric against parameters and against seconds of training."""
     metric = findings.record["metrics"][0]
+    shown = findings.arms_with(metric)
+    if not shown:
+        return None
     figure, panels = one_row(3.2, 2)
-    arms = [(k, arm) for k, arm in enumerate(findings.arms) if arm.by_seed(metric)]
+    arms = [(k, arm) for k, arm in enumerate(findings.arms) if arm in shown]  # colours as in the other figures
     for axes, field in zip(panels, ("num_parameters", "train_seconds"), strict=True):
         at = [arm.metric(field).mean for _, arm in arms]
         for (k, arm), x in zip(arms, at, strict=True):
@@ -269,7 +272,7 @@ def cost(findings: Findings) -> Figure | None:
 def share(findings: Findings, x: str | None = None, at_least: float = 1.0) -> Figure | None:
     """The share of seeds whose metric (default: the main one) is at least so much, with Wilson's 95 % interval."""
     metric = x or findings.record["metrics"][0]
-    arms = [arm for arm in findings.arms if arm.by_seed(metric)]
+    arms = findings.arms_with(metric)
     if not arms:
         return None
     figure, (axes,) = one_row(1.1 + 0.36 * len(arms))

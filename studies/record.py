@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.published import Claim
-from studies.runs import Run, complete_runs, make_run
+from studies.runs import Run, complete_runs, make_run, read_result
 from studies.spec import Study
 from studies.summary import Experiment, higher_is_better, selected
 
@@ -110,6 +110,11 @@ class Findings:
         chosen = self.chosen.values()
         return tuple(arm for arm in self.arms if arm.name in chosen)
 
+    def arms_with(self, metric: str) -> list[Experiment]:
+        """The arms that have a metric and may show it; test results are those of the reported arms alone."""
+        arms = self.reported if metric.startswith(("test/", "gap/")) else self.arms
+        return [arm for arm in arms if arm.by_seed(metric)]
+
     def arm(self, name: str) -> Experiment:
         """The arm of a variant."""
         return next(arm for arm in self.arms if arm.name == name)
@@ -143,7 +148,7 @@ def read_findings(folder: Path, root: Path, complete: dict[str, Path] | None = N
     arms = []
     for variant in record["variants"]:
         paths = [complete.get(f"{variant['config_hash']}-seed{seed}") for seed in record["seeds"]]
-        results = tuple(json.loads((p / "result.json").read_text()) | {"path": str(p)} for p in paths if p)
+        results = tuple(result | {"path": str(p)} for p in paths if p and (result := read_result(p)))
         arms.append(Experiment(variant["name"], variant["config_hash"], results))
     return Findings(record, folder, tuple(arms))
 

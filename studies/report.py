@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -186,11 +187,15 @@ def small(path: Path) -> bytes:
     return data.getvalue()
 
 
-def write_html(root: Path, path: Path) -> int:
-    """Write the report; returns the number of its sections."""
-    studies = find_studies(root)
-    ours = {arm.config_hash for findings in studies for arm in findings.arms}
-    alone = [experiment for experiment in gather(read_results([root])) if experiment.config_hash not in ours]
+def _identity(result: dict[str, Any]) -> tuple[str, int, int]:
+    return result["config_hash"], result["seed"], result.get("num_processes", 1)
+
+
+def write_html(roots: list[Path], path: Path) -> int:
+    """Write the report over folders of runs; returns the number of its sections."""
+    studies = [findings for root in roots for findings in find_studies(root)]
+    shown = {_identity(result) for findings in studies for arm in findings.arms for result in arm.results}
+    alone = gather(result for result in read_results(roots) if _identity(result) not in shown)
     sections = {
         "Studies": [study_section(findings) for findings in studies],
         "Single experiments": [run_section(experiment) for experiment in alone],

@@ -1,6 +1,5 @@
 """Finished runs, gathered by experiment: mean, 95 % Student interval, n, and paired comparisons."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from studies.gradients import decades_lost, read_flow
+from studies.runs import read_result
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class Experiment:
 
 
 def read_results(roots: Iterable[Path]) -> list[dict[str, Any]]:
-    """Every ``result.json`` at or below the given folders; an unfinished run has none."""
-    paths = sorted(path for root in roots for path in Path(root).rglob("result.json"))
-    return [json.loads(path.read_text()) | {"path": str(path.parent)} for path in paths]
+    """Every ``result.json`` at or below the given folders that can be read; an unfinished run has none."""
+    folders = sorted(path.parent for root in roots for path in Path(root).rglob("result.json"))
+    return [result | {"path": str(folder)} for folder in folders if (result := read_result(folder))]
 
 
 def gather(results: Iterable[dict[str, Any]]) -> list[Experiment]:
@@ -112,6 +112,13 @@ def higher_is_better(metric: str) -> bool:
 def is_gap(metric: str) -> bool:
     """Of differences between training and test, which are shown in points."""
     return metric.startswith("gap/")
+
+
+def piles_up(metric: str, values: list[float]) -> bool:
+    """Whether accuracies pile up at 100 %, so that Student's interval reaches beyond it or has no width."""
+    interval = student_interval(values)
+    many = 2 * values.count(1.0) >= interval.n
+    return interval.n > 1 and higher_is_better(metric) and (many or interval.mean + interval.half_width > 1)
 
 
 @dataclass(frozen=True)
@@ -142,12 +149,15 @@ def compare(variant: Experiment, baseline: Experiment, metric: str) -> Compariso
 
 
 def paired_p(differences: np.ndarray) -> float:
-    """Two-sided p of t = mean / (s / sqrt(n)) with n - 1 degrees of freedom; differences (n,)."""
+    """Two-sided p of t = mean / (s / sqrt(n)) with n - 1 degrees of freedom; differences (n,).
+
+    NaN where there is no test: of one difference, of differences that are all the same and not zero, of NaN.
+    """
     n = len(differences)
     if n < 2:
         return math.nan
-    if np.ptp(differences) == 0:  # no spread: t is 0/0 or infinite
-        return 1.0 if differences[0] == 0 else 0.0
+    if np.ptp(differences) == 0:  # t is 0/0, or infinite: of two seeds that get one sample more right, no evidence
+        return 1.0 if differences[0] == 0 else math.nan
     t = differences.mean() / (differences.std(ddof=1) / math.sqrt(n))
     return float(2 * stats.t.sf(abs(t), n - 1))
 
@@ -179,6 +189,11 @@ def comparisons(arms: Iterable[Experiment], baselines: dict[str, str], metric: s
 def selected(arms: Iterable[Experiment], metric: str) -> str | None:
     """The variant whose mean of a validation metric is best; None before there are results."""
     means = {arm.name: arm.metric(metric).mean for arm in arms if arm.by_seed(metric)}
-    if not means:
-        return None
-    return (max if higher_is_better(metric) else min)(means, key=means.__getitem__)
+    return best_of(means, metric) if means else None
+
+
+def best_of(values: dict[Any, float], metric: str, worst: bool = False) -> Any:
+    """The key of the best value, or of the worst; NaN is worse than any number."""
+    sign = 1 if higher_is_better(metric) else -1
+    goodness = {key: -math.inf if math.isnan(value) else sign * value for key, value in values.items()}
+    return (min if worst else max)(goodness, key=goodness.__getitem__)

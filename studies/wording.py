@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from studies.published import Claim
-from studies.summary import higher_is_better, is_accuracy, is_gap, student_interval
+from studies.summary import is_accuracy, is_gap, piles_up, student_interval
 
 NAMES = {
     "train_seconds": "seconds", "num_parameters": "parameters", "best_epoch": "best epoch",
@@ -45,18 +45,16 @@ def _rounded(number: float, digits: int) -> float:
 def show_values(metric: str, values: Iterable[float]) -> str:
     """Mean and 95 % Student interval over seeds.
 
-    Student's interval takes the values for normal. Accuracies that pile up at 100 % are not, so there the interval
-    would reach beyond 100 %, or have no width: in its place stands how many seeds reach 100 %, if half of them or more
-    do, else the lowest and the highest.
+    Student's interval takes the values for normal. Where accuracies pile up at 100 % there stands in its place how many
+    seeds reach 100 %, if half of them or more do, else the lowest and the highest.
     """
     values = list(values)
     interval = student_interval(values)
-    perfect = values.count(1.0)
-    if interval.n > 1 and higher_is_better(metric):
+    if piles_up(metric, values):
+        perfect = values.count(1.0)
         if 2 * perfect >= interval.n:
             return f"{show(metric, interval.mean)} ({perfect} of {interval.n} at 100%)"
-        if interval.mean + interval.half_width > 1:
-            return f"{show(metric, interval.mean)} ({show(metric, min(values))[:-1]} to {show(metric, max(values))})"
+        return f"{show(metric, interval.mean)} ({show(metric, min(values))[:-1]} to {show(metric, max(values))})"
     return show(metric, interval.mean, None if math.isnan(interval.half_width) else interval.half_width)
 
 

@@ -4,7 +4,9 @@ import csv
 import inspect
 import io
 import json
+import math
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -200,7 +202,7 @@ def test_a_variant_that_is_not_run_is_left_out_by_name_with_the_reason(tmp_path)
     assert found.num_missing == 5
     assert table(found)[1][2][:3] == ["tanh", "0", "not run"]
     assert "tanh: not run: no weights" in as_markdown(found)
-    write_html(tmp_path, tmp_path / "report.html")
+    write_html([tmp_path], tmp_path / "report.html")
     assert "tanh: not run: no weights" in (tmp_path / "report.html").read_text()
 
 
@@ -255,7 +257,7 @@ class Page(HTMLParser):
 def test_the_report_is_one_file_that_fetches_nothing(findings, tmp_path):
     write_run(tmp_path, "alone", 7, 0.5)
     path = tmp_path / "report.html"
-    assert write_html(tmp_path, path) == 2
+    assert write_html([tmp_path], path) == 2
     text = path.read_text().replace("\u00a0", " ")
     page = Page(text)
     assert page.tags.count("article") == 2
@@ -268,12 +270,49 @@ def test_the_report_is_one_file_that_fetches_nothing(findings, tmp_path):
     assert "seed 7" in text
 
 
+def test_the_report_has_every_run_that_can_be_read_beside_the_studies(findings, tmp_path):
+    other = tmp_path / "other"
+    write_run(other, "h0", 7, 0.5)  # a seed that the study of the same config does not have
+    write_run(other, "torn", 0, 0.5)
+    (other / "mnist-mlp/torn-seed0/result.json").write_text('{"experi')
+    assert write_html([tmp_path], tmp_path / "report.html") == 2
+    assert "seed 7" in (tmp_path / "report.html").read_text()
+    shutil.move(other, tmp_path.with_name("other"))
+    assert write_html([tmp_path, tmp_path.with_name("other")], tmp_path / "report.html") == 2
+
+
+def test_a_diverged_seed_is_the_worst_and_no_number_in_the_summary(tmp_path):
+    for seed, accuracy in enumerate([math.nan, 0.7, 0.8]):
+        write_run(tmp_path, "h0", seed, accuracy)
+        write_run(tmp_path, "h1", seed, 0.9)
+    found = read_findings(write_study(tmp_path, select="val/loss"), tmp_path)
+    cell = next(cell for cell in cells(found) if (cell.variant, cell.metric) == ("relu", "val/acc"))
+    assert (cell.best_seed, cell.worst_seed) == (2, 0)
+    assert found.chosen == {}
+    found.record["groups"].update(dict.fromkeys(ACCURACIES, ""))
+    assert found.chosen == {"": "sigmoid"}
+    write_summary(found, found.folder)
+    text = (found.folder / "summary.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["cells"]
+
+
+def test_where_a_study_selects_figures_show_no_test_result_of_the_others(findings):
+    findings.record["select"] = "val/acc"
+    findings.record["groups"] = dict.fromkeys(ACCURACIES, "")
+    (chosen,) = findings.chosen.values()
+    draw(findings, findings.folder)
+    for plot in ("bars", "cost", "share", "against-data.init_args.length"):
+        text = (findings.folder / f"figures/{plot}.svg").read_text()
+        assert f">{chosen}<" in text or plot not in ("bars", "share")  # one line needs no legend
+        assert not [name for name in ACCURACIES if f">{name}<" in text and name != chosen]
+
+
 def test_the_report_needs_no_torch(findings, tmp_path):
     code = f"""
 import sys
 from pathlib import Path
 from studies.report import write_html
-write_html(Path({str(tmp_path)!r}), Path({str(tmp_path / "r.html")!r}))
+write_html([Path({str(tmp_path)!r})], Path({str(tmp_path / "r.html")!r}))
 sys.exit('torch' in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=CONFIGS.parent, check=False).returncode == 0

@@ -9,7 +9,7 @@ class LossAndAccuracy(Metric):
     """Sample-weighted mean loss and accuracy, summed over ranks by torchmetrics.
 
     One small kernel per sum and nothing logged per step: on MNIST this costs a tenth of
-    ``MulticlassAccuracy`` plus ``self.log`` at every step (measured by ``benchmarks/mnist_epoch.py``).
+    ``MulticlassAccuracy`` plus ``self.log`` at every step.
     """
 
     full_state_update = False

@@ -186,8 +186,8 @@ plt.show()
 # </details>
 
 # %% [markdown]
-# **Question.** Same network, 20 digits, one-hot, the same 600 steps; only the start of $W_{hh}$ differs. What do you
-# expect?
+# **Question.** Same network, 20 digits, one-hot, the same 600 steps; only the initial weights differ: PyTorch's
+# default, or $W_{hh}$ a rotation and the biases zero. What do you expect?
 
 # %%
 # %%capture
@@ -209,7 +209,7 @@ plt.show()
 # <details><summary>Answer</summary>
 #
 # Only the rotation learns in this time: with the default start no gradient comes from the digit that matters, and what
-# does arrive teaches nothing. Nothing but the first value of one matrix differs.
+# does arrive teaches nothing. Nothing but the initial weights differs.
 # </details>
 
 # %% [markdown]
@@ -303,8 +303,8 @@ plt.show()
 # of them near +1 or -1, and what stands still after 50 digits stands still after 500. Training with *changing* lengths
 # made it so: a code that turns with time would be read at the wrong moment.
 #
-# The gradient is large at the very first step, while the digit is being written down, and falls by two orders of
-# magnitude as soon as the states have settled. It is small *because* the memory works: a state that no digit can move
+# In this run the gradient is large at the very first step, while the digit is being written down, and falls by two
+# orders of magnitude as the states settle. It is small *because* the memory works: a state that no digit can move
 # cannot be moved by a small change either. A vanished gradient says that nothing more can be learnt from there. It
 # does not say that nothing is remembered.
 # </details>

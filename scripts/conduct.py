@@ -9,7 +9,7 @@ from configs import CONFIGS
 from scripts import worker
 from scripts.errors import UsageError
 from scripts.report import print_findings
-from studies.analysis import analysis
+from studies.analysis import analysis, headline
 from studies.answer import answer
 from studies.local import LocalLauncher
 from studies.pages import as_markdown, write_summary
@@ -99,7 +99,8 @@ def _published(study: Study) -> dict[str, list[Claim]]:
 def _try_analysis(study: Study, folder: Path, complete: dict[str, Path]) -> None:
     """A template that fails does so before anything is trained."""
     try:
-        analysis(read_findings(folder, RUNS, complete))
+        findings = read_findings(folder, RUNS, complete)
+        headline(findings), analysis(findings)
     except ValueError as error:
         raise UsageError(f"{study.path}: {error}") from error
 

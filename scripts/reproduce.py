@@ -14,7 +14,7 @@ from typing import Any
 from configs import CONFIGS
 from scripts.errors import Parser, UsageError
 from scripts.main import main as firstlight
-from scripts.study import cores
+from scripts.study import cores, gpus
 from studies.index import read_summaries
 from studies.progress import hours
 from studies.record import FOLDER, read_findings
@@ -138,23 +138,26 @@ def main(command: str, options: list[str]) -> None:
     """
     parser = Parser(prog=f"firstlight {command}", description=__doc__)
     parser.add_argument("studies", nargs="*", help="names of studies (default: all but demo)")
-    parser.add_argument("--jobs", type=int, default=cores(), metavar="N", help="runs at a time (default: cores)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one per core, or per GPU)")
     parser.add_argument("--dry-run", action="store_true", help="only say what is to be done, and for how long")
     args = parser.parse_args(options)
+    if args.jobs is not None and args.jobs < 1:
+        raise UsageError(f"--jobs must be >= 1, got {args.jobs}")
+    jobs = args.jobs or gpus() or cores()
     files = {file.stem: file for file in sorted((CONFIGS / "studies").glob("*.yaml"))}
     for name in args.studies:
         if name not in files:
             raise UsageError(f"there is no study {name!r}: one of {', '.join(files)}")
     wanted = args.studies or [name for name in files if name != "demo"]
     plans = make_plans([files[name] for name in wanted])
-    print_plans(plans, args.jobs)
+    print_plans(plans, jobs)
     if args.dry_run:
         return
     wrong: dict[str, str] = {}
     for plan in plans:
         print(f"\n== {plan.study.name}", flush=True)
         missing = prepare_cifar10() if needs_cifar10(plan.study) else None
-        wrong[plan.study.name] = f"left out: {missing}" if missing else run(plan.study.path, ["--jobs", str(args.jobs)])
+        wrong[plan.study.name] = f"left out: {missing}" if missing else run(plan.study.path, ["--jobs", str(jobs)])
     firstlight(["report", "--publish", str(RESULTS), "--readme", str(README)])
     wrong = {name: text for name, text in wrong.items() if text}
     for name, text in wrong.items():

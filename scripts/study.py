@@ -48,7 +48,7 @@ def _seeds(words: str) -> tuple[int, ...]:
         raise UsageError(f"--seeds: {error}") from error
 
 
-def _gpus() -> int:
+def gpus() -> int:
     """GPUs that this process may use, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -64,14 +64,14 @@ def cores() -> int:
 def _room(args: argparse.Namespace) -> int:
     """Runs at a time on this machine: one per core, or per GPU or share of one."""
     per_gpu = int(1 / args.gpu_share + 1e-9)
-    return args.jobs or _gpus() * per_gpu or max(1, cores() // args.threads)
+    return args.jobs or gpus() * per_gpu or max(1, cores() // args.threads)
 
 
 def _workers(args: argparse.Namespace, num_runs: int) -> LocalLauncher:
     """No more than there can be work for; one, to resolve the variants, when no run is trained by it."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = _gpus()
-    devices = tuple(visible.split(",")) if visible and gpus else tuple(map(str, range(gpus)))
+    count = gpus()
+    devices = tuple(visible.split(",")) if visible and count else tuple(map(str, range(count)))
     jobs = 1 if args.dry_run or args.launcher == "ray" else min(_room(args), num_runs)
     return LocalLauncher(jobs, "scripts.preload", args.threads, devices)
 

@@ -1,12 +1,14 @@
 """A study's analysis: sentences that take their numbers from its cells."""
 
 import math
+from pathlib import Path
 
 from jinja2 import Environment, TemplateError
 
 from studies.cells import Cell, cells, show_cell
 from studies.quotes import QUOTES
 from studies.record import Findings
+from studies.runs import read_history
 from studies.summary import best_of, is_accuracy
 from studies.wording import metric_name, p_equals, show, show_claims
 
@@ -85,6 +87,14 @@ class Quotes:
         cell = self._cell(variant, metric)
         return show(metric, max(cell.values.values())) if cell else ""
 
+    def turn(self, variant: str, history: str) -> str:
+        """The epoch after which a metric of the history, such as ``val/loss``, is best on each seed: ``6, 5, 6``."""
+        arm = self.findings.arm(self.chosen(variant))
+        found = [read_history(Path(result["path"]), history) for result in arm.results]
+        if not all(found) or not found:
+            self.missing.append(variant)
+        return ", ".join(str(best_of(values, history)) for values in found if values)
+
     def seconds(self, variant: str) -> str:
         """Of training and validation, mean over the seeds."""
         return self._mean_only(variant, "train_seconds")
@@ -128,12 +138,27 @@ def analysis(findings: Findings) -> str:
     Raises:
         ValueError: the template fails.
     """
-    template = findings.record["analysis"]
-    quotes = Quotes(findings)
-    try:
-        text = Environment().from_string(template).render({name: getattr(quotes, name) for name in QUOTES})
-    except (TemplateError, TypeError, ValueError) as error:
-        raise ValueError(f"the analysis of {findings.record['name']} fails: {error}") from error
+    text, quotes = _render(findings, "analysis")
     if quotes.missing:
         return f"The analysis waits for runs of {', '.join(map(quotes.waiting, quotes.missing))}."
-    return " ".join(text.split())
+    return text
+
+
+def headline(findings: Findings) -> str:
+    """What was found in a few words; empty where the study has none, or not yet the runs that it quotes.
+
+    Raises:
+        ValueError: the template fails.
+    """
+    text, quotes = _render(findings, "headline")
+    return "" if quotes.missing else text
+
+
+def _render(findings: Findings, key: str) -> tuple[str, Quotes]:
+    quotes = Quotes(findings)
+    template = Environment().from_string(findings.record[key])
+    try:
+        text = template.render({name: getattr(quotes, name) for name in QUOTES})
+    except (TemplateError, TypeError, ValueError) as error:
+        raise ValueError(f"the {key} of {findings.record['name']} fails: {error}") from error
+    return " ".join(text.split()), quotes

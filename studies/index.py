@@ -150,7 +150,7 @@ def _epochs(claim: Claim, variant: dict[str, Any]) -> str:
 
 
 def readme_table(summaries: list[Summary], link: str) -> str:
-    """A line a study: its best variant, and how many published numbers it reaches.
+    """A line a study: its headline, or its best variant, and how many published numbers it reaches.
 
     Args:
         summaries: of the studies.
@@ -159,7 +159,7 @@ def readme_table(summaries: list[Summary], link: str) -> str:
     if not summaries:
         return f"No study is published yet; [{link}/index.md]({link}/index.md) lists the published numbers."
     rows = [_headline(summary, link) for summary in summaries]
-    header = ["question", "best variant", "its result", "n", "published numbers reached"]
+    header = ["question", "found", "n", "published numbers reached"]
     machines = sorted({machine for summary in summaries if (machine := summary["machine"])})
     variants = [variant for summary in summaries for variant in summary["variants"]]
     runs = len({(variant["config_hash"], seed) for variant in variants for seed in variant["seeds"]})
@@ -175,11 +175,19 @@ def _headline(summary: Summary, link: str) -> list[str]:
     metric = summary["main_metric"]
     found = [cell for cell in summary["cells"] if cell["metric"] == metric]
     if not found:
-        return [question, "not run", *[NOTHING] * 3]
+        return [question, "not run", *[NOTHING] * 2]
+    seeds = sorted({cell["n"] for cell in found})
+    if summary["headline"]:
+        return [
+            question,
+            summary["headline"],
+            " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
+            _reached(summary),
+        ]
     best_name = best_of({cell["variant"]: math.nan if cell["mean"] is None else cell["mean"] for cell in found}, metric)
     best = next(cell for cell in found if cell["variant"] == best_name)
-    result = f"{metric_name(metric)} {show_values(metric, best['values'].values())}"
-    return [question, best["variant"], result, str(best["n"]), _reached(summary)]
+    result = f"{best['variant']}: {metric_name(metric)} {show_values(metric, best['values'].values())}"
+    return [question, result, str(best["n"]), _reached(summary)]
 
 
 def _reached(summary: Summary) -> str:

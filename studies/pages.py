@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from studies.analysis import analysis
+from studies.analysis import analysis, headline
 from studies.answer import answer
 from studies.cells import Cell, cells, main_metric
 from studies.protocol import machine, protocol
@@ -41,7 +41,8 @@ def write_summary(findings: Findings, folder: Path) -> None:
         writer.writerows(found)
     content = {name: findings.record[name] for name in ("name", "question", "command", "seeds", "select", "published")}
     content |= {
-        "main_metric": main_metric(findings), "answer": answer(findings), "analysis": analysis(findings),
+        "main_metric": main_metric(findings), "headline": headline(findings), "answer": answer(findings),
+        "analysis": analysis(findings),
         "missing_runs": findings.num_missing, "not_run": findings.not_run, "chosen": findings.chosen,
         "machine": machine(findings), "variants": [_variant(arm) for arm in findings.arms], "cells": found,
     }  # fmt: skip

@@ -1,6 +1,5 @@
 """A study's figures, from the files of its runs; each as SVG, for the report, and as PNG."""
 
-import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +32,7 @@ from studies.axes import (
 )
 from studies.gradient_plots import depth, gradients
 from studies.record import Findings
+from studies.runs import read_history
 from studies.summary import Experiment, is_accuracy, student_interval
 from studies.wording import metric_name, show
 
@@ -81,22 +81,15 @@ def _save(figure: Figure, stem: Path) -> Path:
     return path
 
 
-def _history(result: dict[str, Any], metric: str) -> dict[int, float]:
-    """A metric after each epoch, counted from 1."""
-    path = Path(result["path"], "history.csv")
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        return {int(row["epoch"]) + 1: float(row[metric]) for row in csv.DictReader(file) if row.get(metric)}
-
-
 def curves(findings: Findings, x: str | None = None) -> Figure | None:
     """A metric of the history (default: the main one on validation) by epoch: mean and 95 % Student band.
 
     Where the variants' names are a product, as moons and circles by NumPy and PyTorch are, each first part has a panel.
     """
     metric = x or _on_validation(findings.record["metrics"][0])
-    bands = {arm.name: _band([_history(result, metric) for result in arm.results]) for arm in findings.arms}
+    bands = {
+        arm.name: _band([read_history(Path(result["path"]), metric) for result in arm.results]) for arm in findings.arms
+    }
     bands = {name: band for name, band in bands.items() if len(band[0])}
     if not bands:
         return None

@@ -23,7 +23,8 @@ def protocol(findings: Findings) -> list[str]:
         lines.append(f"Every variant has {show('num_parameters', number)} parameters.")
     lines.append(f"Seeds: {', '.join(map(str, findings.record['seeds']))}.")
     lines.append(
-        "Every number is of the checkpoint that was best on validation; the test set chose nothing. "
+        "Test and validation numbers are of the checkpoint that was best on validation, training numbers of its epoch, "
+        "the mean over its batches unless in evaluation mode; the test set chose nothing. "
         "mean ± half-width of the 95 % Student interval over n seeds; where that would reach beyond 100 %, the lowest "
         "and the highest seed, or how many reach 100 %. Seconds are means of wall time of training and validation."
     )

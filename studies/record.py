@@ -42,8 +42,8 @@ def write_record(
     record = {
         "name": study.name, "question": study.question, "command": command, "seeds": seeds,
         "metrics": study.metrics, "select": study.select, "groups": study.groups, "baselines": study.baselines,
-        "plots": study.plots, "figures": study.figures, "published": claims, "analysis": study.analysis,
-        "not_run": study.not_run, "variants": variants,
+        "plots": study.plots, "figures": study.figures, "published": claims,
+        "headline": study.headline, "analysis": study.analysis, "not_run": study.not_run, "variants": variants,
     }  # fmt: skip
     _write(record, folder)
     return folder

@@ -1,6 +1,7 @@
 """The runs of a study: what identifies one, where it lies, who may train it, whether it is complete."""
 
 import contextlib
+import csv
 import fcntl
 import json
 import shutil
@@ -41,6 +42,14 @@ def read_result(path: Path) -> dict[str, Any] | None:
         return result if {"config_hash", "seed", "finished"} <= result.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def read_history(path: Path, metric: str) -> dict[int, float]:
+    """A metric after each epoch, counted from 1, from the ``history.csv`` of a run's directory."""
+    if not (path / "history.csv").exists():
+        return {}
+    with (path / "history.csv").open(newline="") as file:
+        return {int(row["epoch"]) + 1: float(row[metric]) for row in csv.DictReader(file) if row.get(metric)}
 
 
 def complete_runs(root: Path) -> dict[str, Path]:

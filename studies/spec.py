@@ -14,10 +14,13 @@ from studies.quotes import check_template
 RESULT_FIELDS = ("train_seconds", "num_parameters", "epochs", "steps", "best_epoch")
 ALWAYS_SHOWN = ("num_parameters", "train_seconds")
 METRIC = re.compile(r"(train|val|test|gap)/\w+|gradient/decades")
-PLOTS = ("curves", "bars", "against", "gradients", "depth", "share", "cost")
+PLOTS = {  # and their options
+    "curves": ("x",), "bars": ("x",), "against": ("x", "metric", "series"), "gradients": (), "depth": (),
+    "share": ("x", "at_least"), "cost": (),
+}  # fmt: skip
 KEYS = (
     "question", "base", "seeds", "overrides", "variants", "grid", "baseline", "metrics", "select", "optional",
-    "not_run", "plots", "figures", "published", "analysis",
+    "not_run", "plots", "figures", "published", "headline", "analysis",
 )  # fmt: skip
 
 
@@ -47,6 +50,8 @@ class Study:
         figures: the runs' own pictures to show, and of which variants.
         published: for each variant or group, dotted places in ``configs/published.yaml``; or places whose children
             are named as variants or groups are.
+        headline: what was found, in a few words for a table over all studies; a Jinja2 template, empty where the best
+            variant says it.
         analysis: a Jinja2 template that quotes the study's numbers; may be empty.
     """
 
@@ -64,6 +69,7 @@ class Study:
     plots: tuple[tuple[str, dict[str, Any]], ...]
     figures: dict[str, list[str]]
     published: dict[str, tuple[str, ...]] | tuple[str, ...]
+    headline: str
     analysis: str
 
     @property
@@ -167,7 +173,8 @@ def _study(path: Path, raw: Any, configs: Path) -> Study:
         plots=tuple(_plots(raw.get("plots", ["curves", "bars"]))),
         figures=_figures(raw.get("figures", []), names),
         published=_published(raw.get("published", {}), known),
-        analysis=_analysis(raw.get("analysis", ""), known, (*metrics, *ALWAYS_SHOWN)),
+        headline=_template(raw.get("headline", ""), "headline", known, (*metrics, *ALWAYS_SHOWN)),
+        analysis=_template(raw.get("analysis", ""), "analysis", known, (*metrics, *ALWAYS_SHOWN)),
     )
 
 
@@ -308,6 +315,9 @@ def _plots(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         if name not in PLOTS:
             raise SpecError(f"plots: there is no plot {name!r}: one of {', '.join(PLOTS)}")
         options = {"x": options} if isinstance(options, str) else _mapping(options, f"plots: {name}")
+        if unknown := sorted(options.keys() - set(PLOTS[name])):
+            known = ", ".join(PLOTS[name]) or "none"
+            raise SpecError(f"plots: {name} has no option {unknown[0]!r}: its options are: {known}")
         if name == "against" and "x" not in options:
             raise SpecError("plots: against needs a config's key, such as against: data.init_args.length")
         yield name, options
@@ -325,11 +335,11 @@ def _published(value: Any, names: Iterable[str]) -> dict[str, tuple[str, ...]] |
     }
 
 
-def _analysis(value: Any, names: Iterable[str], metrics: Iterable[str]) -> str:
+def _template(value: Any, place: str, names: Iterable[str], metrics: Iterable[str]) -> str:
     if not isinstance(value, str):
-        raise SpecError(f"analysis must be text, got {value!r}")
+        raise SpecError(f"{place} must be text, got {value!r}")
     try:
-        check_template(value, names, metrics)
+        check_template(value, place, names, metrics)
     except ValueError as error:
         raise SpecError(str(error)) from error
     return value

@@ -89,7 +89,13 @@ def drawn(tmp_path_factory) -> Path:
         write_run(root / "runs", "h0", seed, accuracy)
     write_run(root / "runs", "h1", 0, 0.9)
     claims = {"relu": [CLAIM], "tanh": [CLAIM]}
-    home = write_study(root / "runs", published=claims, not_run={"tanh": "no time"}, analysis="{{ n('relu') }}!")
+    home = write_study(
+        root / "runs",
+        published=claims,
+        not_run={"tanh": "no time"},
+        analysis="{{ n('relu') }}!",
+        headline="{{ value('relu') }} it is",
+    )
     publish(read_findings(home, root / "runs"), root / "docs")
     return root / "docs"
 
@@ -139,15 +145,17 @@ def test_the_readme_has_a_line_a_study_and_keeps_the_rest(folder, tmp_path):
     assert text.startswith(f"before\n{BEGIN}\n| question |")
     assert text.endswith(f"\n{END}\nafter\n")
     assert "old" not in text
-    assert (
-        "| [Which <activation>?](docs/activations.md) | relu | test accuracy 98.00% (97.00 to 99.00%) | 3 | 1 of 1 |"
-        in text
-    )
+    assert "| [Which <activation>?](docs/activations.md) | 98.00% (97.00 to 99.00%) it is | 1 to 3 | 1 of 1 |" in text
 
 
 def test_a_run_that_two_studies_share_is_counted_once(folder):
     shutil.copytree(folder / "activations", folder / "again")
     assert "\n4 runs on 2 cores" in readme_table(read_summaries(folder), "docs")
+
+
+def test_without_a_headline_the_best_variant_stands_for_a_study(folder):
+    summary = read_summaries(folder)[0] | {"headline": ""}
+    assert "| relu: test accuracy 98.00% (97.00 to 99.00%) | 3 | 1 of 1 |" in readme_table([summary], "docs")
 
 
 def test_what_was_published_from_more_runs_stays(folder, tmp_path):
@@ -261,6 +269,10 @@ def test_a_study_without_its_data_is_left_out_by_name_and_the_others_run(tmp_pat
     out = capsys.readouterr().out
     assert "a: ended with code 1" in out
     assert re.search(r"b: left out: no data/cifar10/train .* and no .*cifar10-jpeg\.tar\.xz to unpack", out)
+
+
+def test_a_reproduction_without_jobs_is_refused(refused):
+    assert "--jobs must be >= 1, got 0" in refused("reproduce", "--jobs", "0")
 
 
 def test_the_folder_copy_of_cifar10_is_unpacked_once(tmp_path, monkeypatch):

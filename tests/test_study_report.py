@@ -23,11 +23,12 @@ from studies.analysis import Quotes, analysis
 from studies.answer import answer
 from studies.cells import cells
 from studies.pages import as_markdown, write_summary
-from studies.plots import PALETTE, draw
+from studies.plots import FIGURES, PALETTE, draw
 from studies.protocol import protocol
 from studies.quotes import QUOTES
 from studies.record import read_findings
 from studies.report import read_layers, run_pictures, small, write_html
+from studies.spec import PLOTS as PLOT_OPTIONS
 from studies.tables import table, trials
 from studies.wording import show, show_values
 
@@ -75,7 +76,7 @@ def write_study(root: Path, **changes) -> Path:
         "seeds": [0, 1, 2], "metrics": ["test/acc", "val/acc"], "select": None,
         "baselines": {"sigmoid": "relu", "tanh": "relu"}, "figures": {}, "variants": variants,
         "plots": [*([name, {}] for name in PLOTS), ["against", {"x": "data.init_args.length"}]],
-        "published": {"relu": [CLAIM]}, "groups": {}, "not_run": {}, "analysis": "",
+        "published": {"relu": [CLAIM]}, "groups": {}, "not_run": {}, "analysis": "", "headline": "",
     }  # fmt: skip
     (folder / "study.json").write_text(json.dumps(record | changes))
     return folder
@@ -186,6 +187,19 @@ def test_an_analysis_quotes_the_cells(findings):
 def test_every_quote_that_the_spec_allows_is_there(findings):
     for name, arguments in QUOTES.items():
         assert list(inspect.signature(getattr(Quotes(findings), name)).parameters) == list(arguments)
+
+
+def test_every_plot_takes_the_options_that_the_spec_allows():
+    assert FIGURES.keys() == PLOT_OPTIONS.keys()
+    for name, options in PLOT_OPTIONS.items():
+        assert list(inspect.signature(FIGURES[name]).parameters) == ["findings", *options]
+
+
+def test_an_analysis_quotes_when_a_curve_turns(findings):
+    assert Quotes(findings).turn("relu", "val/acc") == "2, 2, 2"
+    quotes = Quotes(findings)
+    assert quotes.turn("relu", "val/loss") == ""
+    assert quotes.missing == ["relu"]
 
 
 def test_an_analysis_waits_for_the_runs_that_it_quotes(tmp_path):

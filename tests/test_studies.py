@@ -1,5 +1,6 @@
 """Identity of configs, intervals over seeds, and the table they end in."""
 
+import inspect
 import json
 import math
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from studies.identity import config_hash, differences
+import datamodules
+from studies.identity import CHECKED_DATA, config_hash, differences
 from studies.runs import complete_runs
 from studies.summary import (
     Experiment,
@@ -66,6 +68,12 @@ def test_seed_paths_and_machine_do_not_change_the_hash(other):
 )
 def test_everything_else_does(other):
     assert config_hash(other) != config_hash(config())
+
+
+def test_the_data_whose_place_does_not_matter_are_those_whose_files_are_checked():
+    assert {name.split(".")[1] for name in CHECKED_DATA} == {
+        name for name in datamodules.__all__ if "root" in inspect.signature(getattr(datamodules, name)).parameters
+    } - {"ImageFolderDataModule"}
 
 
 def test_of_pictures_of_ones_own_the_folder_is_the_data_set():

@@ -156,7 +156,7 @@ def headline(findings: Findings) -> str:
 
 def _render(findings: Findings, key: str) -> tuple[str, Quotes]:
     quotes = Quotes(findings)
-    template = Environment().from_string(findings.record[key])
+    template = Environment().from_string(findings.record.get(key, ""))  # records of before have no headline
     try:
         text = template.render({name: getattr(quotes, name) for name in QUOTES})
     except (TemplateError, TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """A study's tables, header and rows."""
 
-from studies.cells import Cell, cells, equal_parameters, main_metric, show_cell, shown_metrics
+from studies.cells import Cell, cells, equal_parameters, main_metric, show_cell
 from studies.record import Findings
 from studies.spec import ALWAYS_SHOWN
 from studies.summary import Experiment
@@ -22,7 +22,8 @@ def table(findings: Findings) -> tuple[list[str], list[list[str]]]:
     metrics, main = findings.record["metrics"], main_metric(findings)
     with_baseline = bool(findings.record["baselines"])
     arms = findings.reported
-    published = [metric for metric in shown_metrics(findings) if any(findings.claims(arm.name, metric) for arm in arms)]
+    measured = [metric for metric in metrics if metric not in ALWAYS_SHOWN]  # these the protocol and the index have
+    published = [metric for metric in measured if any(findings.claims(arm.name, metric) for arm in arms)]
     same = {"num_parameters"} if equal_parameters(findings) else set()
     extra = [metric for metric in ALWAYS_SHOWN if metric not in {*metrics, *same}]
     header = ["variant", "n", *map(metric_name, metrics)]

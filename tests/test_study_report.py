@@ -243,6 +243,12 @@ def test_parameters_have_a_column_only_where_they_differ(findings):
     assert "Every variant has" not in " ".join(protocol(findings))
 
 
+def test_published_seconds_and_parameters_are_in_the_protocol_and_need_no_column(findings):
+    findings.record["published"]["relu"].append(CLAIM | {"metric": "train_seconds", "value": 58.6})
+    assert [name for name in table(findings)[0] if "published" in name] == ["published"]
+    assert "relu seconds 58.6" in " ".join(protocol(findings))
+
+
 def test_every_plot_is_drawn_as_svg_and_png_and_says_what_it_shows(findings):
     captions, paths = zip(*draw(findings, findings.folder), strict=True)
     assert captions[:2] == ("validation accuracy by epoch", "test accuracy of each variant")

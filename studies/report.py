@@ -25,7 +25,7 @@ from studies.summary import Experiment, gather, read_results
 from studies.tables import table, trials
 from studies.wording import metric_name, show, show_values
 
-PICTURE_WIDTH, PICTURE_COLOURS = 640, 256
+PICTURE_SIZE, PICTURE_COLOURS = (640, 720), 256
 
 
 @dataclass(frozen=True)
@@ -178,10 +178,9 @@ def data_uri(path: Path) -> str:
 
 
 def small(path: Path) -> bytes:
-    """A picture for a page or the repository: at most ``PICTURE_WIDTH`` wide, with ``PICTURE_COLOURS`` colours."""
+    """A picture for a page or the repository: in ``PICTURE_SIZE`` (width, height), with ``PICTURE_COLOURS`` colours."""
     picture = Image.open(path).convert("RGB")
-    if picture.width > PICTURE_WIDTH:
-        picture = picture.resize((PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)))
+    picture.thumbnail(PICTURE_SIZE)
     data = io.BytesIO()
     picture.quantize(PICTURE_COLOURS, dither=Image.Dither.NONE).save(data, "png", optimize=True)
     return data.getvalue()

@@ -15,7 +15,7 @@ from configs import CONFIGS
 from scripts.errors import Parser, UsageError
 from scripts.main import main as firstlight
 from scripts.study import cores, gpus
-from studies.index import read_summaries
+from studies.index import machines_of, read_summaries
 from studies.progress import hours
 from studies.record import FOLDER, read_findings
 from studies.runs import complete_runs
@@ -89,7 +89,7 @@ def print_plans(plans: list[Plan], jobs: int) -> None:
         print(f"{plan.study.name:24} {plan.done:4} of {plan.runs:4} runs are complete; the rest: {hours(left)}{again}")
     known = [plan.seconds for plan in plans if plan.seconds is not None]
     unknown = f", and {len(plans) - len(known)} studies of unknown length" if len(known) < len(plans) else ""
-    machines = sorted({summary["machine"] for summary in read_summaries(RESULTS)})
+    machines = machines_of(read_summaries(RESULTS))
     print(f"In all {hours(sum(known) / jobs)}{unknown}, {jobs} at a time, as training took on {'; '.join(machines)}.")
 
 

@@ -149,6 +149,11 @@ def _epochs(claim: Claim, variant: dict[str, Any]) -> str:
     return ours if theirs in (None, *variant["epochs"]) else f"{ours} of {theirs}"
 
 
+def machines_of(summaries: list[Summary]) -> list[str]:
+    """Each machine once."""
+    return sorted({machine for summary in summaries for machine in summary["machine"].split("; ") if machine})
+
+
 def readme_table(summaries: list[Summary], link: str) -> str:
     """A line a study: its headline, or its best variant, and how many published numbers it reaches.
 
@@ -160,7 +165,7 @@ def readme_table(summaries: list[Summary], link: str) -> str:
         return f"No study is published yet; [{link}/index.md]({link}/index.md) lists the published numbers."
     rows = [_headline(summary, link) for summary in summaries]
     header = ["question", "found", "n", "published numbers reached"]
-    machines = sorted({machine for summary in summaries if (machine := summary["machine"])})
+    machines = machines_of(summaries)
     variants = [variant for summary in summaries for variant in summary["variants"]]
     runs = len({(variant["config_hash"], seed) for variant in variants for seed in variant["seeds"]})
     return f"""\

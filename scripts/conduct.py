@@ -100,7 +100,8 @@ def _try_analysis(study: Study, folder: Path, complete: dict[str, Path]) -> None
     """A template that fails does so before anything is trained."""
     try:
         findings = read_findings(folder, RUNS, complete)
-        headline(findings), analysis(findings)
+        headline(findings)
+        analysis(findings)
     except ValueError as error:
         raise UsageError(f"{study.path}: {error}") from error
 

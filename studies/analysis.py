@@ -156,9 +156,9 @@ def headline(findings: Findings) -> str:
 
 def _render(findings: Findings, key: str) -> tuple[str, Quotes]:
     quotes = Quotes(findings)
-    template = Environment().from_string(findings.record.get(key, ""))  # records of before have no headline
+    template = findings.record.get(key, "")  # records of before have no headline
     try:
-        text = template.render({name: getattr(quotes, name) for name in QUOTES})
+        text = Environment().from_string(template).render({name: getattr(quotes, name) for name in QUOTES})
     except (TemplateError, TypeError, ValueError) as error:
         raise ValueError(f"the {key} of {findings.record['name']} fails: {error}") from error
     return " ".join(text.split()), quotes
